@@ -62,7 +62,7 @@ $(VENV)/bin/pip:
 	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$p; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-	  echo "textdiff needs Python 3.11 or newer ($(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1 | tail -n 1)): install one, or name it with PYTHON=/path/to/python3.11." >&2; exit 2; \
+	  echo "textdiff needs Python 3.11 or newer, and $(or $(PYTHON),python3) is none: install one, or name it with PYTHON=/path/to/python3.11." >&2; exit 2; \
 	fi; \
 	$$found -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module failed (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 2; }
 
