@@ -35,7 +35,7 @@ FLOORS = {
         "guidance": 3, "corrections": 3,
     },
     "text": {
-        "embedding": 0, "transformer": 0, "judge": 0,
+        "embedding": 0, "transformer": 0, "tokenizer": 0, "judge": 0,
         "denoiser": 1,
         "objectives": 2,
         "model": 3, "data": 3,
