@@ -1,1 +1,1 @@
-"""Gaussian diffusion on tensors of any shape [B, ...]: noise curves, samplers, guidance, corrections, losses."""
+"""Gaussian diffusion on tensors [B, ...] of any kind: curves, samplers, guidance, corrections, losses."""

@@ -1,15 +1,15 @@
 """Noise curves: logsnr as a strictly decreasing function of t in [0, 1] (0 is data, 1 is noise).
 
-Every curve is one table of logsnr values (*knots*) at evenly spaced times, joined by straight lines; log-SNR is
-log(alpha^2 / sigma^2) with alpha^2 + sigma^2 = 1 (Kingma et al., arXiv 2107.00630, eq. 2-4). A table made from the
-T betas of a discrete model puts step i at
+Every curve is one table of logsnr values (*knots*) at evenly spaced times, joined by straight lines, where
+logsnr = log(alpha^2 / sigma^2) and alpha^2 + sigma^2 = 1 (VDM, arXiv 2107.00630, eqs. 1-4). A table made from
+the T betas of a discrete model puts step i at
 
     t_i = i / (T - 1)   if the curve ends noisy: logsnr(0) is the table's first value, sigma(0) > 0;
     t_i = (i + 1) / T   if it ends clean: t = 0 is step "-1", logsnr(0) = +inf, and below t = 1/T sigma/alpha
                         falls in proportion to t.
 
-So discrete steps are exact, and everything between them exists. Tables are numpy float64: they belong to no module
-and no device, hence no cast, checkpoint or meta device can reach them.
+So discrete steps are exact, and everything between them exists. Tables are numpy float64: they belong to no
+module and no device, hence no cast, checkpoint or meta device can reach them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Curve:
 
     Args:
         knots: Finite, strictly decreasing logsnr values at evenly spaced times; the last one is at t = 1.
-        clean_end: False puts the first knot at t = 0; True puts it at t = 1/len(knots), with logsnr(0) = +inf.
+        clean_end: False: the first knot is at t = 0. True: it is at t = 1/len(knots), and logsnr(0) = +inf.
     """
 
     knots: np.ndarray
@@ -39,13 +39,15 @@ class Curve:
     def __post_init__(self) -> None:
         knots = np.array(self.knots, dtype=np.float64)
         if knots.ndim != 1 or len(knots) < 2:
-            raise ValueError(f"a noise curve needs a list of at least 2 logsnr knots, got shape {list(knots.shape)}")
+            raise ValueError(f"a noise curve needs a list of 2 or more knots, got shape {list(knots.shape)}")
         if not np.isfinite(knots).all():
-            raise ValueError("logsnr knots must all be finite; a zero terminal SNR (logsnr -inf) is not supported")
+            raise ValueError("logsnr knots must all be finite: replace infinite ends by large numbers")
         if not (np.diff(knots) < 0).all():
-            where = int(np.argmax(np.diff(knots) >= 0))
-            raise ValueError(f"logsnr knots must fall strictly from t = 0 to t = 1, but {knots[where]:g} at {where} "
-                             f"is followed by {knots[where + 1]:g}")
+            i = int(np.argmax(np.diff(knots) >= 0))
+            raise ValueError(
+                f"logsnr knots must fall strictly from t = 0 to t = 1, but knot {i} is {knots[i]:g} "
+                f"and knot {i + 1} is {knots[i + 1]:g}: sort them, drop repeated ones"
+            )
         knots.setflags(write=False)
         object.__setattr__(self, "knots", knots)
 
@@ -81,7 +83,7 @@ class Curve:
 
 
 def logsnr_from_betas(betas: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The logsnr after each of T discrete noising steps, from their variances beta (DDPM, arXiv 2006.11239, eq. 4)."""
+    """The logsnr after each of T discrete steps with noise variances beta (DDPM, arXiv 2006.11239, eq. 4)."""
     betas = np.asarray(betas, dtype=np.float64)
     if betas.ndim != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
         raise ValueError("betas must be a list of at least 2 numbers strictly between 0 and 1")
@@ -90,7 +92,7 @@ def logsnr_from_betas(betas: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def betas_from_logsnr(knots: np.ndarray) -> np.ndarray:
-    """The betas of the discrete process that visits these logsnr values: the inverse of `logsnr_from_betas`."""
+    """The betas of the discrete process that visits these logsnr values: inverse of `logsnr_from_betas`."""
     log_abar = -np.logaddexp(0.0, -np.asarray(knots, dtype=np.float64))
     return -np.expm1(np.diff(log_abar, prepend=0.0))
 
@@ -98,7 +100,7 @@ def betas_from_logsnr(knots: np.ndarray) -> np.ndarray:
 def sqrt_betas(num_train_timesteps: int) -> np.ndarray:
     """Diffusion-LM's sqrt schedule: abar(t) = 1 - sqrt(t + 0.0001) (arXiv 2205.14217, appendix A).
 
-    The product of these betas starts from 1 and not from abar(0) = 0.99, so sigma at step 0 of T = 2000 is 0.121.
+    The product of 1 - beta starts from 1, not from abar(0) = 0.99, so sigma at step 0 of T = 2000 is 0.121.
     """
     t = np.arange(num_train_timesteps + 1, dtype=np.float64) / num_train_timesteps
     abar = 1.0 - np.sqrt(t + 1e-4)

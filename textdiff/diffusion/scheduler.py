@@ -1,9 +1,10 @@
 """Scheduler: the noise curve, with the conversions and time grids that follow from it.
 
-x_t = alpha(t) x0 + sigma(t) eps, alpha^2 = sigmoid(logsnr), sigma^2 = sigmoid(-logsnr), t in [0, 1], 0 = data, 1 = noise
-(Kingma et al., arXiv 2107.00630, eq. 1-4). Time is continuous; a 2000-step model is a grid of times. Numbers are float64
-until they meet a state. A scheduler is immutable, holds no tensors, and is rebuilt from its `config`, which uses
-diffusers' key names, so a `scheduler_config.json` written by diffusers loads too.
+x_t = alpha(t) x0 + sigma(t) eps with alpha^2 = sigmoid(logsnr(t)), sigma^2 = sigmoid(-logsnr(t)), t in [0,
+1]: 0 is data, 1 is noise (VDM, arXiv 2107.00630, eqs. 1-4). Time is continuous; a 2000-step model is a grid
+of times. Numbers are float64 until they meet a state. A scheduler is immutable, holds no tensors and is
+rebuilt from its `config`, whose keys are diffusers', so a `scheduler_config.json` written by diffusers loads
+too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textdiff.diffusion import curves
+from textdiff.diffusion import conversion, curves
 
 CONFIG_NAME = "scheduler_config.json"
 SPACINGS = ("time", "logsnr", "information")
@@ -36,12 +37,6 @@ DEFAULTS: dict[str, Any] = {
     "clip_sample": False,
     "timestep_spacing": "trailing",
     "rescale_betas_zero_snr": False,
-}
-# What a config of diffusers may ask for that a bare noise curve cannot do.
-UNSUPPORTED = {
-    "clip_sample": "clamp x0_hat inside the denoiser and set clip_sample to false",
-    "thresholding": "threshold x0_hat inside the denoiser and set thresholding to false",
-    "rescale_betas_zero_snr": "it gives logsnr -inf at t = 1; use the plain betas",
 }
 
 
@@ -72,13 +67,15 @@ def expand_left(values: Tensor, like: Tensor, name: str = "t") -> Tensor:
     """
     fits = 1 <= values.ndim <= like.ndim and values.shape[0] == like.shape[0]
     if not fits or any(a not in (1, b) for a, b in zip(values.shape[1:], like.shape[1:], strict=False)):
-        raise ValueError(f"{name} has shape {list(values.shape)}, but the state has shape {list(like.shape)}: "
-                         f"give {name} the shape [{like.shape[0]}], or its leading axes for one value per position")
+        raise ValueError(
+            f"{name} has shape {list(values.shape)}, but the state has shape {list(like.shape)}: give {name} "
+            f"the shape [{like.shape[0]}], or the state's leading axes for one value per position"
+        )
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
 
 
 class Scheduler:
-    """A noise curve in continuous time; see the constructors `sqrt`, `cosine`, `linear`, `from_betas`, `adaptive`."""
+    """A noise curve in continuous time: made by `sqrt`, `cosine`, `linear`, `from_betas` or `adaptive`."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = _complete(config)
@@ -90,19 +87,22 @@ class Scheduler:
 
     @classmethod
     def sqrt(cls, num_train_timesteps: int = 2000) -> Scheduler:
-        """Diffusion-LM's curve (arXiv 2205.14217, appendix A); step i is t = i / (T - 1), sigma(0) = 0.121 for 2000."""
+        """Diffusion-LM's curve (arXiv 2205.14217, appendix A); step i is t = i / (T - 1)."""
         return cls({"textdiff_curve": "sqrt", "num_train_timesteps": num_train_timesteps})
 
     @classmethod
     def cosine(cls, num_train_timesteps: int = 1000) -> Scheduler:
-        """The cosine curve (arXiv 2102.09672, eq. 17), diffusers' squaredcos_cap_v2; step i is t = (i + 1) / T."""
-        return cls({"textdiff_curve": "cosine", "num_train_timesteps": num_train_timesteps})
+        """Improved DDPM's curve (arXiv 2102.09672, eq. 17); step i is t = (i + 1) / T."""
+        config = {"textdiff_curve": "cosine", "beta_schedule": "squaredcos_cap_v2"}
+        return cls({**config, "num_train_timesteps": num_train_timesteps})
 
     @classmethod
-    def linear(cls, num_train_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Scheduler:
+    def linear(
+        cls, num_train_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
+    ) -> Scheduler:
         """The linear VP curve (DDPM, arXiv 2006.11239, section 4); step i is t = (i + 1) / T."""
-        return cls({"textdiff_curve": "linear", "num_train_timesteps": num_train_timesteps,
-                    "beta_start": beta_start, "beta_end": beta_end})
+        config = {"textdiff_curve": "linear", "beta_schedule": "linear", "beta_start": beta_start}
+        return cls({**config, "beta_end": beta_end, "num_train_timesteps": num_train_timesteps})
 
     @classmethod
     def from_betas(cls, trained_betas: Sequence[float]) -> Scheduler:
@@ -114,11 +114,11 @@ class Scheduler:
     def adaptive(cls, logsnr_knots: Sequence[float]) -> Scheduler:
         """The curve through given logsnr values at evenly spaced t = 0 ... 1, straight lines between them.
 
-        With the quantiles of the information density as knots, uniform t gives equal information to every interval
-        (CDCD, arXiv 2211.15089, section 3.3, calls this time warping).
+        With the quantiles of the information density as knots, uniform t gives equal information to every
+        interval (CDCD, arXiv 2211.15089, calls this time warping).
 
         Args:
-            logsnr_knots: At least 2 finite numbers that fall strictly; the first is logsnr(0), the last logsnr(1).
+            logsnr_knots: Two or more finite numbers that fall strictly, from logsnr(0) to logsnr(1).
 
         Raises:
             ValueError: If they do not.
@@ -160,7 +160,7 @@ class Scheduler:
         return ((x_t - alpha * x0) / sigma).to(x_t.dtype)
 
     def x0_from_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """x0 = alpha x_t - sigma v, for v = alpha eps - sigma x0 (Salimans & Ho, arXiv 2202.00512, appendix D)."""
+        """x0 = alpha x_t - sigma v, for v = alpha eps - sigma x0 (arXiv 2202.00512, appendix D)."""
         alpha, sigma = self._factors(t, x_t)
         return (alpha * x_t - sigma * v).to(x_t.dtype)
 
@@ -176,14 +176,14 @@ class Scheduler:
         return alpha.to(x.device, dtype), sigma.to(x.device, dtype)
 
     def times(self, num_inference_steps: int, spacing: str = "time") -> Tensor:
-        """A grid of num_inference_steps strides from t = 1 down to t = 0: float64 [num_inference_steps + 1], on the CPU.
+        """A grid of strides from t = 1 down to t = 0: float64 [num_inference_steps + 1], on the CPU.
 
         Args:
             num_inference_steps: Number of strides, at least 1.
-            spacing: "time": even in t (diffusers' "trailing" where the curve ends clean, Diffusion-LM's respacing where
-                not). "logsnr": even in logsnr; where logsnr(0) is infinite, the last stride goes from the table's
-                first step to t = 0. "information": even in information; an adaptive curve is that by construction,
-                another curve has no such knowledge.
+            spacing: "time": even in t (diffusers' "trailing" where the curve ends clean, its "linspace" and
+                Diffusion-LM's respacing where not). "logsnr": even in logsnr; where logsnr(0) is infinite,
+                the last stride goes from the table's first step to t = 0. "information": even in information,
+                which on an adaptive curve is even in t; other curves do not know it.
 
         Raises:
             ValueError: For a number below 1, an unknown spacing, or "information" without an adaptive curve.
@@ -193,8 +193,10 @@ class Scheduler:
         if spacing not in SPACINGS:
             raise ValueError(f"unknown spacing {spacing!r}: choose {', '.join(SPACINGS)}")
         if spacing == "information" and self.config.textdiff_curve != "adaptive":
-            raise ValueError(f"the {self.config.textdiff_curve} curve does not know where the information is: "
-                             "sample under Scheduler.adaptive(logsnr_knots), or choose time or logsnr")
+            raise ValueError(
+                f"the {self.config.textdiff_curve} curve does not know where the information is: "
+                "sample under Scheduler.adaptive(logsnr_knots), or choose the spacing time or logsnr"
+            )
         if spacing != "logsnr":
             return torch.linspace(1.0, 0.0, num_inference_steps + 1, dtype=torch.float64, device="cpu")
         high, low = self._curve.knots[0], self._curve.knots[-1]
@@ -205,6 +207,15 @@ class Scheduler:
             return torch.cat([grid, grid.new_zeros(1)])
         grid[-1] = 0.0
         return grid
+
+    def to_diffusers(self, cls: type) -> Any:
+        """The same curve as a diffusers scheduler of class cls: see `conversion.build_diffusers`."""
+        return conversion.build_diffusers(self.config, self._curve, cls)
+
+    @classmethod
+    def from_diffusers(cls, scheduler: Any) -> Scheduler:
+        """The curve of a diffusers scheduler object: see `conversion.config_from_diffusers`."""
+        return cls(conversion.config_from_diffusers(scheduler))
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able copy of the config."""
@@ -220,7 +231,7 @@ class Scheduler:
         return cls(config)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Writes `scheduler_config.json` into the folder (made if missing); an old file stays whole until then."""
+        """Writes `scheduler_config.json` into the folder, made if missing, in one replacement."""
         path = Path(folder) / CONFIG_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".json.tmp")
@@ -243,26 +254,22 @@ class Scheduler:
         except ValueError as error:
             raise ValueError(f"{path} is not valid JSON ({error}): save the scheduler again") from error
         if not isinstance(config, dict):
-            raise ValueError(f"{path} holds a {type(config).__name__}, not an object: save the scheduler again")
+            raise ValueError(f"{path} holds no JSON object: save the scheduler again")
         return cls.from_config(config)
 
 
 def _complete(config: Mapping[str, Any]) -> SchedulerConfig:
-    """Checks a config of ours or of diffusers, fills in the defaults and names the curve."""
-    for key, advice in UNSUPPORTED.items():
-        if config.get(key):
-            raise ValueError(f"the scheduler's config has {key}: {config[key]!r}, which a noise curve cannot do: {advice}")
+    """Translates a config of diffusers into ours, fills in the defaults and checks the numbers."""
+    if config.get("textdiff_curve") is None:
+        config = conversion.translate_config(config)
     full = {**DEFAULTS, **config, "_class_name": "Scheduler"}
-    betas, knots = full["trained_betas"], full["logsnr_knots"]
-    if full["textdiff_curve"] is None:
-        names = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
-        full["textdiff_curve"] = "betas" if betas is not None else names.get(full["beta_schedule"])
     if full["textdiff_curve"] in ("sqrt", "adaptive"):
         full["set_alpha_to_one"], full["timestep_spacing"] = False, "linspace"
-    if full["textdiff_curve"] == "betas" and betas is not None:
-        full["num_train_timesteps"] = len(betas)
-    elif full["textdiff_curve"] == "adaptive" and knots is None:
-        raise ValueError("an adaptive curve needs logsnr_knots in its config")
+    for curve, key in (("betas", "trained_betas"), ("adaptive", "logsnr_knots")):
+        if full["textdiff_curve"] == curve and not full[key]:
+            raise ValueError(f"the scheduler's config names the curve {curve!r} but has no {key}: add them")
+    if full["textdiff_curve"] == "betas":
+        full["num_train_timesteps"] = len(full["trained_betas"])
     if full["num_train_timesteps"] < 2:
         raise ValueError(f"num_train_timesteps is {full['num_train_timesteps']}: it must be at least 2")
     return SchedulerConfig(full)
@@ -281,6 +288,8 @@ def _build_curve(config: SchedulerConfig) -> curves.Curve:
     if config.textdiff_curve == "adaptive":
         return curves.Curve(np.asarray(config.logsnr_knots, dtype=np.float64))
     if config.textdiff_curve not in makers:
-        raise ValueError(f"unknown curve {config.textdiff_curve!r} (beta_schedule {config.beta_schedule!r}): "
-                         f"choose {', '.join([*makers, 'adaptive'])}")
+        raise ValueError(
+            f"unknown curve {config.textdiff_curve!r} (beta_schedule {config.beta_schedule!r}): "
+            f"choose {', '.join([*makers, 'adaptive'])}"
+        )
     return curves.Curve(curves.logsnr_from_betas(makers[config.textdiff_curve]()), config.set_alpha_to_one)
