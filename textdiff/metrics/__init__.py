@@ -1,0 +1,21 @@
+"""Text metrics that need no network: plain functions, and `evaluate` modules over them.
+
+The maths is in `diversity`, `overlap`, `copying` and `likelihood`, none of which imports `evaluate`. Every
+folder here holds one module for `evaluate.load(path("bleu"))`; options go to `compute`, or to `load`, which
+is the only way under `evaluate.combine`: it hands what its `compute` is given to all its modules.
+"""
+
+from pathlib import Path
+
+NAMES = ("bleu", "rouge_l", "distinct_n", "self_bleu", "unigram_entropy", "longest_copy", "perplexity")
+
+
+def path(name: str) -> str:
+    """The folder that `evaluate.load` takes for the metric `name`.
+
+    Raises:
+        ValueError: the package has no metric of that name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"There is no metric {name!r}: choose one of {', '.join(NAMES)}.")
+    return str(Path(__file__).resolve().parent / name)
