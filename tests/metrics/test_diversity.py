@@ -39,8 +39,10 @@ def test_self_bleu_is_the_mean_of_sacrebleus_sentence_bleu():
     pieces = ["the", "cat", "sat", "on", "a mat.", "it's"]
     texts = [" ".join(rng.choices(pieces, k=rng.randint(1, 14))) for _ in range(25)]
     texts += ["", "Alone, unlike  anything!"]
-    for group in (texts, ["a b c d", "a b c", "a b c d e"]):     # the second: two references equally close in length
-        each = [sacrebleu.sentence_bleu(text, group[:i] + group[i + 1:]).score for i, text in enumerate(group)]
+    equally_close = ["a b c d", "a b c", "a b c d e"]
+    for group in (texts, equally_close):
+        others = [group[:i] + group[i + 1:] for i in range(len(group))]
+        each = [sacrebleu.sentence_bleu(text, rest).score for text, rest in zip(group, others, strict=True)]
         assert self_bleu(group) == pytest.approx(sum(each) / len(each), abs=1e-9)
 
 
