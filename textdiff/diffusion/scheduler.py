@@ -235,8 +235,11 @@ class Scheduler:
         path = Path(folder) / CONFIG_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".json.tmp")
-        draft.write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
-        draft.replace(path)
+        try:
+            draft.write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> Scheduler:
