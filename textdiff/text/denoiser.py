@@ -1,0 +1,162 @@
+"""The text denoiser: noisy word vectors in, a distribution over tokens and an estimate of the clean vectors out.
+
+The logits are a transformer's plus the exact posterior of an independent token, alpha / sigma^2 <x_t, e_w> (the
+"output prior" of Plaid, arXiv 2305.18619, section 4.3); x0_hat is their softmax's mean word vector, so it lies in the
+hull of the vocabulary. With `categorical=False` the network regresses x0_hat instead (Diffusion-LM, arXiv 2205.14217).
+Given positions enter as clean vectors with a learned flag. Plain torch: inference needs nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from textdiff.text.embedding import TokenEmbedding
+from textdiff.text.transformer import Transformer
+
+
+@dataclass
+class DenoiserConfig:
+    """Shape of a `TextDenoiser`; every field is a JSON value."""
+
+    vocab_size: int = 4096
+    embedding_dim: int = 16              # D, dimension of the space that is diffused
+    hidden_size: int = 256
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 4
+    intermediate_size: int = 1024
+    conditioning_size: int = 128         # C, size of the noise-level vector that modulates each block
+    max_position_embeddings: int = 64    # longest text, in tokens
+    dropout: float = 0.0
+    unit_norm: bool = True               # word vectors on the unit sphere
+    categorical: bool = True             # softmax head with output prior; False regresses x0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a JSON-able dictionary."""
+        return asdict(self)
+
+
+class DenoiserOutput(NamedTuple):
+    """What one call of the denoiser tells."""
+
+    logits: Tensor  # [..., V], natural log scale, not normalised
+    x0_hat: Tensor  # [..., D]
+
+
+class TextDenoiser(nn.Module):
+    """Noisy vectors x_t [B, L, D] at log signal-to-noise ratio [B] -> logits and x0_hat."""
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.config = config
+        D, H = config.embedding_dim, config.hidden_size
+        self.embedding = TokenEmbedding(config.vocab_size, D, unit_norm=config.unit_norm)
+        self.noisy_in = nn.Linear(D, H)
+        self.previous_in = nn.Linear(D, H, bias=False)
+        self.known_flag = nn.Parameter(torch.zeros(H))
+        self.from_start = nn.Embedding(config.max_position_embeddings, H)
+        self.from_end = nn.Embedding(config.max_position_embeddings, H)
+        self.transformer = Transformer(
+            H, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size,
+            config.conditioning_size, config.dropout,
+        )  # fmt: skip
+        self.head = nn.Linear(H, config.vocab_size if config.categorical else D)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise all weights: small normal, gates and head zero, so that the first output is the output prior."""
+        self.apply(init_weights)
+
+    def forward(
+        self,
+        x_t: Tensor,
+        logsnr: Tensor,
+        *,
+        attention_mask: Tensor,
+        known: Tensor | None = None,
+        x0_known: Tensor | None = None,
+        x0_prev: Tensor | None = None,
+    ) -> DenoiserOutput:
+        """Denoise.
+
+        Args:
+            x_t: noisy word vectors, [B, L, D].
+            logsnr: noise level, [B].
+            attention_mask: [B, L]; 0 = padding, otherwise the number of the segment (1 where there is one text).
+            known: bool [B, L], True = given.
+            x0_known: clean vectors, [B, L, D], read only where `known`.
+            x0_prev: an earlier estimate of x0 for self-conditioning (Analog Bits, arXiv 2208.04202), [B, L, D]; not
+                read where `known`.
+        """
+        hidden = self.hidden(x_t, logsnr, attention_mask, known, x0_known, x0_prev)
+        return self.read_out(hidden, x_t, logsnr[:, None])
+
+    def hidden(
+        self,
+        x_t: Tensor,
+        logsnr: Tensor,
+        attention_mask: Tensor,
+        known: Tensor | None,
+        x0_known: Tensor | None,
+        x0_prev: Tensor | None,
+    ) -> Tensor:
+        """The transformer's last states, [B, L, H]; arguments as in `forward`."""
+        D = self.config.embedding_dim
+        power = torch.sigmoid(logsnr) / D + torch.sigmoid(-logsnr) if self.config.unit_norm else torch.ones_like(logsnr)
+        x_in = x_t.float() / power.sqrt().float()[:, None, None]
+        if known is not None and x0_known is not None:
+            x_in = torch.where(known[..., None], x0_known.float() * (D**0.5 if self.config.unit_norm else 1.0), x_in)
+        h = self.noisy_in(x_in)
+        if known is not None:
+            h = h + known[..., None] * self.known_flag
+        if x0_prev is not None:
+            seen = attention_mask > 0 if known is None else (attention_mask > 0) & ~known
+            h = h + self.previous_in(torch.where(seen[..., None], x0_prev.float() * D**0.5, 0.0))
+        start, end = segment_positions(attention_mask)
+        h = h + self.from_start(start) + self.from_end(end)
+        return self.transformer(h, logsnr.float(), attention_mask, start)
+
+    def read_out(self, hidden: Tensor, x_t: Tensor, logsnr: Tensor) -> DenoiserOutput:
+        """Hidden states [..., H] with their x_t [..., D] and logsnr [...] -> logits and x0_hat."""
+        if not self.config.categorical:
+            x0_hat = self.head(hidden).float()
+            return DenoiserOutput(self.embedding.logits(x0_hat), x0_hat)
+        prior = torch.exp(0.5 * logsnr.double()) * torch.rsqrt(torch.sigmoid(-logsnr.double()))  # alpha / sigma^2
+        network = self.head(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits = network.float() + self.embedding.logits(x_t.float() * prior.float()[..., None])
+            x0_hat = torch.softmax(logits, dim=-1) @ self.embedding.vectors()
+        return DenoiserOutput(logits, x0_hat)
+
+
+def segment_positions(attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance of every position from its segment's first and last token: two integer tensors [B, L] (0 on padding)."""
+    L = attention_mask.shape[1]
+    index = torch.arange(L, device=attention_mask.device).expand_as(attention_mask)
+    changed = attention_mask[:, 1:] != attention_mask[:, :-1]
+    edge = torch.ones_like(attention_mask[:, :1], dtype=torch.bool)
+    first = torch.where(torch.cat([edge, changed], dim=1), index, 0).cummax(dim=1).values
+    last = torch.where(torch.cat([changed, edge], dim=1), index, L).flip(1).cummin(dim=1).values.flip(1)
+    real = attention_mask > 0
+    return (index - first) * real, (last - index) * real
+
+
+def init_weights(module: nn.Module) -> None:
+    """Initialise one module in place, with functions that leave already loaded weights alone in transformers 5."""
+    if isinstance(module, TokenEmbedding):
+        module.reset_parameters()
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    for name in ("modulation", "head", "previous_in"):
+        silent = getattr(module, name, None)
+        if isinstance(silent, nn.Linear):
+            nn.init.zeros_(silent.weight)
+    if isinstance(module, TextDenoiser):
+        nn.init.zeros_(module.known_flag)

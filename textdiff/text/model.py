@@ -1,0 +1,182 @@
+"""The trainable model: forward is the training loss, the denoiser inside is what samplers call.
+
+`DiffusionLMModel` wraps the plain `TextDenoiser` for Trainer, Auto classes and the hub. The noise curve is a float64
+`Scheduler` beside the module, in a JSON file of its own: no cast and no meta-device loading can touch it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from textdiff.diffusion.losses import AdaptiveLevels
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.denoiser import DenoiserConfig, DenoiserOutput, TextDenoiser, init_weights
+from textdiff.text.objectives import bound_terms, diffusion_lm_terms, draw_rows, update_levels
+
+LEVELS_FILE = "noise_levels.json"
+
+
+class DiffusionLMConfig(PreTrainedConfig):
+    """Shape of the denoiser (`DenoiserConfig`'s fields) and of its training.
+
+    Args:
+        logsnr_min: log-SNR at t = 1, nats.
+        logsnr_max: log-SNR at t = 0, nats.
+        self_conditioning_rate: share of training rows with a first estimate.
+        noise_seed: seed of all training noise.
+        length_counts: how many training texts have 0, 1, 2, ... tokens; generation draws lengths from it.
+        **kwargs: any field of `DenoiserConfig`, and what `PreTrainedConfig` takes.
+    """
+
+    model_type = "textdiff"
+
+    def __init__(
+        self,
+        logsnr_min: float = -6.0,
+        logsnr_max: float = 3.0,
+        self_conditioning_rate: float = 0.25,
+        noise_seed: int = 0,
+        length_counts: list[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for field in fields(DenoiserConfig):
+            setattr(self, field.name, kwargs.pop(field.name, field.default))
+        self.logsnr_min, self.logsnr_max = logsnr_min, logsnr_max
+        self.self_conditioning_rate, self.noise_seed = self_conditioning_rate, noise_seed
+        self.length_counts = length_counts
+        super().__init__(**kwargs)
+
+    @classmethod
+    def diffusion_lm(cls, **kwargs: Any) -> DiffusionLMConfig:
+        """The namesake's recipe: free embeddings, x0 regression, sqrt curve, no self-conditioning (arXiv 2205.14217)."""
+        return cls(**{"unit_norm": False, "categorical": False, "self_conditioning_rate": 0.0, "dropout": 0.1, **kwargs})
+
+    def denoiser_config(self) -> DenoiserConfig:
+        """The denoiser's part."""
+        return DenoiserConfig(**{field.name: getattr(self, field.name) for field in fields(DenoiserConfig)})
+
+    def initial_scheduler(self) -> Scheduler:
+        """The curve before training: uniform in log-SNR for the bound recipe (it then adapts), `sqrt` for Diffusion-LM."""
+        if self.categorical:
+            return Scheduler.adaptive([self.logsnr_max, self.logsnr_min])
+        return Scheduler.sqrt()
+
+
+@dataclass
+class DiffusionLMOutput(ModelOutput):
+    """The loss and its terms, nats per token unless said; None where the recipe has no such term."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    diffusion: Tensor | None = None
+    prior: Tensor | None = None
+    mse: Tensor | None = None         # squared distance per coordinate
+    terminal: Tensor | None = None    # squared length per coordinate
+    rounding: Tensor | None = None
+
+
+class DiffusionLMModel(PreTrainedModel):
+    """A continuous-embedding diffusion language model: `forward` is the loss, `denoise` the denoiser."""
+
+    config_class = DiffusionLMConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    accepts_loss_kwargs = False
+    _no_split_modules = ["Block"]
+
+    def __init__(self, config: DiffusionLMConfig) -> None:
+        super().__init__(config)
+        self.denoiser = TextDenoiser(config.denoiser_config())
+        self.scheduler = config.initial_scheduler()
+        self.levels = AdaptiveLevels(config.logsnr_min, config.logsnr_max)
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        init_weights(module)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        known: Tensor | None = None,
+        sample_index: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> DiffusionLMOutput:
+        """One training step's loss, the mean over rows.
+
+        Args:
+            input_ids: [B, L].
+            attention_mask: [B, L]; 0 = padding, else the number of the segment. All ones if left out.
+            known: bool [B, L], True = given: enters clean, is not counted. Nothing is given if left out.
+            sample_index: integers [B] that name the rows' noise; drawn with `generator` if left out.
+            generator: source of `sample_index`.
+        """
+        device = input_ids.device
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if known is None:
+            known = torch.zeros_like(input_ids, dtype=torch.bool)
+        if sample_index is None:
+            sample_index = torch.randint(2**40, (len(input_ids),), generator=generator).to(device)
+        rows = draw_rows(
+            input_ids, attention_mask, known.bool(), sample_index,
+            dim=self.config.embedding_dim, seed=self.config.noise_seed,
+            self_conditioning_rate=self.config.self_conditioning_rate if self.training else 1.0,
+        )  # fmt: skip
+        if self.config.categorical:
+            share = self.levels.reconstruction_share
+            terms, observed = bound_terms(self.denoiser, self.scheduler, rows, share)
+            if self.training:
+                update_levels(self.levels, *observed)
+                self.scheduler = Scheduler.adaptive(self.levels.knots())
+        else:
+            terms = diffusion_lm_terms(self.denoiser, self.scheduler, rows)
+        means = {name: term.mean() for name, term in terms.items()}
+        return DiffusionLMOutput(loss=sum(means.values()), **{k: v.detach() for k, v in means.items()})
+
+    def denoise(self, x_t: Tensor, t: Tensor, **conditions: Any) -> DenoiserOutput:
+        """The denoiser at times t [B]; `conditions` as in `TextDenoiser.forward`."""
+        return self.denoiser(x_t, self.scheduler.logsnr(t), **conditions)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Write weights, config and scheduler, and the state of the noise levels, from which training goes on."""
+        super().save_pretrained(save_directory, **kwargs)
+        self.scheduler.save_pretrained(save_directory)
+        Path(save_directory, LEVELS_FILE).write_text(json.dumps(self.levels.state_dict()), encoding="utf-8")
+
+    def load_noise_levels(self, folder: str | os.PathLike) -> None:
+        """Take scheduler and noise levels from a folder written by `save_pretrained`."""
+        self.scheduler = Scheduler.from_pretrained(folder)
+        levels = Path(folder, LEVELS_FILE)
+        if levels.is_file():
+            self.levels.load_state_dict(json.loads(levels.read_text(encoding="utf-8")))
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike, *args: Any, **kwargs: Any) -> DiffusionLMModel:
+        """Load weights, config and scheduler from a folder or hub id; safetensors only.
+
+        Raises:
+            OSError: if the folder or hub id does not hold a model.
+        """
+        model = super().from_pretrained(name, *args, use_safetensors=True, **kwargs)
+        loaded = model[0] if isinstance(model, tuple) else model
+        folder = Path(name)
+        if not folder.is_dir():
+            from huggingface_hub import snapshot_download
+
+            folder = Path(snapshot_download(str(name), allow_patterns=["*.json"]))
+        loaded.load_noise_levels(folder)
+        return model
+
+
+AutoConfig.register("textdiff", DiffusionLMConfig, exist_ok=True)
+AutoModel.register(DiffusionLMConfig, DiffusionLMModel, exist_ok=True)

@@ -1,0 +1,165 @@
+"""The two training losses, each term by its own name.
+
+`bound_terms`: the likelihood bound of a categorical denoiser (Plaid, arXiv 2305.18619, section 3; VDM, arXiv 2107.00630,
+eqs. 11-15), estimated with importance-sampled noise levels. `diffusion_lm_terms`: Diffusion-LM's simple loss (arXiv
+2205.14217, eq. 2 and appendix). Both return one number a row, so that no row's loss depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from textdiff.diffusion.losses import (
+    AdaptiveLevels,
+    diffusion_density,
+    logsnr_and_slope,
+    low_discrepancy_uniform,
+    prior_term,
+    sample_normal,
+)
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.denoiser import TextDenoiser
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch and its noise: everything a loss needs besides the model."""
+
+    input_ids: Tensor       # [B, L]
+    attention_mask: Tensor  # [B, L], 0 = padding, else segment number
+    known: Tensor           # bool [B, L]
+    eps: Tensor             # standard normal, [B, L, D]
+    uniform: Tensor         # [B] in [0, 1): picks the noise level
+    self_conditioned: Tensor  # bool [B]
+
+    @property
+    def counted(self) -> Tensor:
+        """Positions that the loss counts, bool [B, L]: real and not given."""
+        return (self.attention_mask > 0) & ~self.known
+
+    def row_mean(self, values: Tensor) -> Tensor:
+        """Mean over the counted positions of every row; values: [N] in the order of `counted`. Returns [B]."""
+        counted = self.counted
+        row = counted.nonzero()[:, 0]
+        total = values.new_zeros(len(counted)).index_add(0, row, values)
+        return total / counted.sum(1).clamp(min=1)
+
+
+def draw_rows(
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    known: Tensor,
+    sample_index: Tensor,
+    *,
+    dim: int,
+    seed: int,
+    self_conditioning_rate: float,
+) -> Rows:
+    """Attach noise to a batch; each row's noise is a function of (seed, its sample index) alone.
+
+    Args:
+        input_ids: [B, L].
+        attention_mask: [B, L].
+        known: bool [B, L].
+        sample_index: integers [B], unique over a training run.
+        dim: D.
+        seed: of the run.
+        self_conditioning_rate: share of rows that get a first, gradient-free estimate.
+    """
+    length = input_ids.shape[1]
+    return Rows(
+        input_ids, attention_mask, known,
+        eps=sample_normal((length, dim), sample_index, seed),
+        uniform=low_discrepancy_uniform(sample_index, seed),
+        self_conditioned=low_discrepancy_uniform(sample_index * 7 + 3, seed + 1) < self_conditioning_rate,
+    )  # fmt: skip
+
+
+def hidden_states(denoiser: TextDenoiser, rows: Rows, x0: Tensor, x_t: Tensor, logsnr: Tensor) -> Tensor:
+    """The denoiser's hidden states [B, L, H], after a first estimate without gradient on self-conditioned rows."""
+    x0_prev = torch.zeros_like(x_t)
+    chosen = rows.self_conditioned
+    if chosen.any():
+        with torch.no_grad():
+            known, mask, noisy = rows.known[chosen], rows.attention_mask[chosen], x_t[chosen]
+            hidden = denoiser.hidden(noisy, logsnr[chosen], mask, known, x0[chosen], None)
+            counted = rows.counted[chosen]
+            level = logsnr[chosen, None].expand(counted.shape)[counted]
+            first = torch.zeros_like(noisy)
+            first[counted] = denoiser.read_out(hidden[counted], noisy[counted], level).x0_hat
+        x0_prev[chosen] = first
+    return denoiser.hidden(x_t, logsnr, rows.attention_mask, rows.known, x0, x0_prev)
+
+
+def bound_terms(
+    denoiser: TextDenoiser, scheduler: Scheduler, rows: Rows, reconstruction_share: float
+) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """Terms of the bound in nats per counted token, [B] each, whose sum's mean is an unbiased estimate of it.
+
+    Rows whose uniform number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the
+    diffusion integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
+
+    Returns:
+        the terms, and what `AdaptiveLevels.statistics` wants: (logsnr [B], loss [B], reconstruction bool [B]).
+    """
+    is_reconstruction = rows.uniform < reconstruction_share
+    t = ((rows.uniform - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
+    logsnr, slope = logsnr_and_slope(scheduler, t)
+    x0 = denoiser.embedding.embed(rows.input_ids)
+    x_t = scheduler.add_noise(x0, rows.eps, t)
+    hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
+    counted = rows.counted
+    logsnr_each = logsnr[:, None].expand(counted.shape)[counted]
+    logits, x0_hat = denoiser.read_out(hidden[counted], x_t[counted], logsnr_each)
+    density = rows.row_mean(diffusion_density(x0[counted], x0_hat, logsnr_each))
+    recon_each = is_reconstruction[:, None].expand(counted.shape)[counted]
+    nll = torch.zeros_like(recon_each, dtype=torch.float32)
+    nll[recon_each] = F.cross_entropy(logits[recon_each], rows.input_ids[counted][recon_each], reduction="none")
+    nll = rows.row_mean(nll)
+    ends = scheduler.logsnr(torch.ones_like(logsnr))
+    terms = {
+        "reconstruction": torch.where(is_reconstruction, nll / max(reconstruction_share, 1e-9), 0.0),
+        "diffusion": torch.where(is_reconstruction, 0.0, density * (slope / (1 - reconstruction_share)).float()),
+        "prior": rows.row_mean(prior_term(x0.detach()[counted], ends[:, None].expand(counted.shape)[counted]).float()),
+    }
+    return terms, (logsnr, torch.where(is_reconstruction, nll, density), is_reconstruction)
+
+
+def update_levels(levels: AdaptiveLevels, logsnr: Tensor, loss: Tensor, reconstruction: Tensor) -> None:
+    """Let the noise levels learn from a step: statistics are added up over all processes, so all keep the same curve."""
+    statistics = levels.statistics(logsnr, loss, reconstruction)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(statistics)
+    levels.update(statistics)
+
+
+def diffusion_lm_terms(denoiser: TextDenoiser, scheduler: Scheduler, rows: Rows) -> dict[str, Tensor]:
+    """Diffusion-LM's loss terms, [B] each; means over counted positions and over the D axis (arXiv 2205.14217, eq. 2).
+
+    x0 = E(w) + sigma(0) eps'; "mse" = |x0 - x0_hat|^2, against E(w) itself on the first grid step; "terminal" =
+    |alpha(1) x0|^2; "rounding" = -log p(w | x0).
+    """
+    steps = scheduler.config.num_train_timesteps
+    step = (rows.uniform * steps).long().clamp(max=steps - 1)
+    t = step.double() / (steps - 1)
+    logsnr = scheduler.logsnr(t)
+    clean = denoiser.embedding.embed(rows.input_ids)
+    _, sigma_0 = scheduler.alpha_sigma(torch.zeros_like(t))
+    x0 = clean + sigma_0.float()[:, None, None] * rows.eps.roll(1, dims=1)
+    x_t = scheduler.add_noise(x0, rows.eps, t)
+    hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
+    counted = rows.counted
+    logsnr_each = logsnr[:, None].expand(counted.shape)[counted]
+    x0_hat = denoiser.read_out(hidden[counted], x_t[counted], logsnr_each).x0_hat
+    target = torch.where((step == 0)[:, None, None], clean, x0)[counted]
+    alpha_1, _ = scheduler.alpha_sigma(torch.ones(1, device=t.device))
+    rounding = F.cross_entropy(denoiser.embedding.logits(x0[counted]), rows.input_ids[counted], reduction="none")
+    return {
+        "mse": rows.row_mean((target - x0_hat).pow(2).mean(-1)),
+        "terminal": rows.row_mean((alpha_1.float() * x0[counted]).pow(2).mean(-1)),
+        "rounding": rows.row_mean(rounding),
+    }

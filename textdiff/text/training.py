@@ -1,0 +1,167 @@
+"""What `transformers.Trainer` needs from us: data order, optimiser groups, averaged weights, logs by term, resuming.
+
+Every row is a function of its index, so the sampler is sequential and a resumed run goes on with the next row. A
+checkpoint counts as whole once its averaged weights, written last, are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from textdiff.text.model import DiffusionLMModel
+
+EMA_FILE = "ema.safetensors"
+EMBEDDING_LEARNING_RATE = 1e-2
+
+
+def ema_average(decay: float) -> Any:
+    """An averaging rule for `AveragedModel`: exponential with `decay`, shorter in the first steps (n + 1) / (n + 10)."""
+
+    def average(averaged: list[torch.Tensor], current: list[torch.Tensor], updates: torch.Tensor | int) -> None:
+        n = int(updates)
+        weight = 1.0 - min(decay, (n + 1) / (n + 10))
+        torch._foreach_lerp_(averaged, current, weight)
+
+    return average
+
+
+class EMACallback(TrainerCallback):
+    """Follows the weights with an exponential moving average, saves it last in every checkpoint, takes it back on resume."""
+
+    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+        self.average = AveragedModel(model, multi_avg_fn=ema_average(decay))
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Resume the average when the run resumes."""
+        if state.global_step > 0:
+            folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+            self.average.module.load_state_dict(load_file(str(folder / EMA_FILE)), strict=True)
+            self.average.n_averaged.fill_(state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module | None = None, **kwargs: Any
+    ) -> None:
+        """Fold in the weights after an optimiser step."""
+        if model is not None:
+            self.average.update_parameters(getattr(model, "module", model))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write the average; its presence marks the checkpoint as whole."""
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+            draft = folder / f"{EMA_FILE}.part"
+            save_file({k: v.contiguous() for k, v in self.average.module.state_dict().items()}, str(draft))
+            os.replace(draft, folder / EMA_FILE)
+
+
+def latest_checkpoint(output_dir: str | os.PathLike) -> Path | None:
+    """The newest whole checkpoint of a run, or None; half-written ones are passed over."""
+    found = [
+        (int(folder.name.rsplit("-", 1)[1]), folder)
+        for folder in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*")
+        if (folder / EMA_FILE).is_file() and (folder / "trainer_state.json").is_file()
+    ]
+    return max(found)[1] if found else None
+
+
+class DiffusionTrainer(Trainer):
+    """Trainer for models whose rows carry their own randomness, and whose outputs name their loss terms."""
+
+    def __init__(self, *args: Any, ema: EMACallback, **kwargs: Any) -> None:
+        super().__init__(*args, callbacks=[ema, *kwargs.pop("callbacks", [])], **kwargs)
+        self.ema = ema
+        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW in three groups: embeddings (own rate, no decay), matrices (decay), the rest (no decay)."""
+        if self.optimizer is None:
+            model = model if model is not None else self.model
+            groups = parameter_groups(model, self.args.learning_rate, self.args.weight_decay)
+            betas = (self.args.adam_beta1, self.args.adam_beta2)
+            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate, betas=betas)
+        return self.optimizer
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
+        """The model's loss; its terms are kept for the next log line."""
+        outputs = model(**inputs)
+        for name, value in outputs.items():
+            if name != "loss" and value is not None and value.ndim == 0:
+                self._terms[name].append(value.detach())
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the mean of every loss term since the last line."""
+        prefix = "eval_" if any(key.startswith("eval_") for key in logs) else ""
+        for name, values in self._terms.items():
+            logs[prefix + name] = round(float(torch.stack(values).mean()), 4)
+        self._terms.clear()
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate the averaged weights; the trained ones come back afterwards."""
+        live = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        pending = dict(self._terms)
+        self._terms.clear()
+        try:
+            self.model.load_state_dict(self.ema.average.module.state_dict())
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self.model.load_state_dict(live)
+            self._terms = defaultdict(list, pending)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model=model)
+        loaded = model if model is not None else self.model
+        if isinstance(loaded, DiffusionLMModel):
+            loaded.load_noise_levels(resume_from_checkpoint)
+
+
+def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """AdamW groups: word vectors of a diffusion model, decayed matrices, and everything else."""
+    embeddings, matrices, rest = [], [], []
+    for name, parameter in model.named_parameters():
+        if name.endswith("denoiser.embedding.weight"):
+            embeddings.append(parameter)
+        elif parameter.ndim >= 2 and "from_" not in name:
+            matrices.append(parameter)
+        else:
+            rest.append(parameter)
+    groups = [
+        {"params": matrices, "lr": learning_rate, "weight_decay": weight_decay},
+        {"params": embeddings, "lr": EMBEDDING_LEARNING_RATE, "weight_decay": 0.0},
+        {"params": rest, "lr": learning_rate, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def write_curves(history: list[dict[str, float]], folder: str | os.PathLike) -> None:
+    """Write the training history as curves.json and draw it as curves.png (loss and terms against steps)."""
+    Path(folder, "curves.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    names = ["loss", "eval_loss", *sorted({k for row in history for k in row} & {"reconstruction", "diffusion", "mse", "rounding"})]
+    for name in names:
+        points = [(row["step"], row[name]) for row in history if name in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, marker="o" if name == "eval_loss" else None)
+    axes.set(xlabel="step", ylabel="nats per token", title="Training")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(Path(folder, "curves.png"), dpi=120)

@@ -1,0 +1,124 @@
+"""A bidirectional transformer that is told the noise level.
+
+Pre-norm blocks with rotary positions (RoFormer, arXiv 2104.09864) whose normalisations are shifted, scaled and gated
+by the log signal-to-noise ratio (AdaLN-Zero: DiT, arXiv 2212.09748, section 3.2). Plain torch: it knows vectors, never
+tokens. Rows may hold several segments (packed short texts); attention never crosses from one into another, and
+never looks at padding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FOURIER_FREQUENCIES = 32
+
+
+class NoiseLevelEmbedding(nn.Module):
+    """logsnr [B] -> conditioning vector [B, C], by Fourier features and a small MLP."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(2 * FOURIER_FREQUENCIES, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
+
+    def forward(self, logsnr: Tensor) -> Tensor:
+        """logsnr: [B], natural log of alpha^2 / sigma^2."""
+        frequencies = torch.linspace(-5.0, 3.0, FOURIER_FREQUENCIES, device=logsnr.device).exp()
+        angles = logsnr.float()[:, None] * frequencies
+        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=-1))
+
+
+def rotary_angles(positions: Tensor, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the rotary angles of positions [B, L]: two tensors [B, 1, L, head_dim / 2]."""
+    half = torch.arange(head_dim // 2, device=positions.device, dtype=torch.float32)
+    angles = positions[:, None, :, None].float() * (1e4 ** (-2.0 * half / head_dim))
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn pairs of coordinates by their rotary angles; x: [B, heads, L, head_dim]."""
+    cos, sin = rotary
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(head_dim)) v where the mask is True; q, k, v: [B, heads, L, head_dim], mask: [B, 1, L, L].
+
+    On a CPU, short rows are faster through plain matrix products than through the fused kernel: a training step in
+    bfloat16 takes four fifths of the time (docs/log.md).
+    """
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+    return torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1) @ v
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a layer norm that the noise level modulates."""
+
+    def __init__(self, hidden: int, heads: int, intermediate: int, conditioning: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(hidden, elementwise_affine=False)
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.attention_out = nn.Linear(hidden, hidden)
+        self.mlp_norm = nn.LayerNorm(hidden, elementwise_affine=False)
+        self.mlp_in = nn.Linear(hidden, intermediate)
+        self.mlp_out = nn.Linear(intermediate, hidden)
+        self.modulation = nn.Linear(conditioning, 6 * hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h: Tensor, condition: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """h: [B, L, H]; condition: [B, C]; mask: [B, 1, L, L], True = may look."""
+        modulation = self.modulation(condition)[:, None].to(h.dtype)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
+        h = h + gate_a * self._attend(self.attention_norm(h) * (1 + scale_a) + shift_a, mask, rotary)
+        inner = F.gelu(self.mlp_in(self.mlp_norm(h) * (1 + scale_m) + shift_m), approximate="tanh")
+        return h + gate_m * self.dropout(self.mlp_out(inner))
+
+    def _attend(self, h: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        B, L, H = h.shape
+        q, k, v = self.qkv(h).view(B, L, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)
+        q, k = rotate(q, rotary).to(v.dtype), rotate(k, rotary).to(v.dtype)
+        attended = attention(q, k, v, mask)
+        return self.dropout(self.attention_out(attended.transpose(1, 2).reshape(B, L, H)))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and a last modulated norm: [B, L, H] -> [B, L, H]."""
+
+    def __init__(self, hidden: int, layers: int, heads: int, intermediate: int, conditioning: int, dropout: float) -> None:
+        super().__init__()
+        self.noise_level = NoiseLevelEmbedding(conditioning)
+        self.blocks = nn.ModuleList(Block(hidden, heads, intermediate, conditioning, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(hidden, elementwise_affine=False)
+        self.modulation = nn.Linear(conditioning, 2 * hidden)
+        self.head_dim = hidden // heads
+
+    def forward(self, h: Tensor, logsnr: Tensor, segments: Tensor, positions: Tensor) -> Tensor:
+        """Run the stack.
+
+        Args:
+            h: [B, L, H].
+            logsnr: [B].
+            segments: [B, L] integers, 0 = padding; positions attend within their own segment.
+            positions: [B, L] integers, place within the segment.
+        """
+        condition = self.noise_level(logsnr)
+        mask = same_segment(segments)
+        dtype = torch.get_autocast_dtype(h.device.type) if torch.is_autocast_enabled(h.device.type) else h.dtype
+        rotary = rotary_angles(positions, self.head_dim, dtype)
+        for block in self.blocks:
+            h = block(h, condition, mask, rotary)
+        shift, scale = self.modulation(condition)[:, None].to(h.dtype).chunk(2, dim=-1)
+        return self.norm(h) * (1 + scale) + shift
+
+
+def same_segment(segments: Tensor) -> Tensor:
+    """Who may look at whom: segments [B, L] -> bool [B, 1, L, L]; padding looks at itself, so no row is empty."""
+    same = segments[:, :, None] == segments[:, None, :]
+    seen = same & (segments > 0)[:, None, :]
+    itself = torch.eye(segments.shape[1], dtype=torch.bool, device=segments.device)
+    return (seen | itself)[:, None]
