@@ -1,0 +1,66 @@
+"""Which fills read best: by the likelihood bound of the fill given its context, or by minimum Bayes risk.
+
+Candidates of different lengths compete. The sum of log-likelihoods would favour short fills and its mean long ones, so
+fills are ranked by the mean over the whole text, each given token taken at an ordinary price.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from textdiff.diffusion.losses import sample_normal
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.denoiser import TextDenoiser
+from textdiff.text.plans import Plan
+from textdiff.text.scoring import position_nats, prior_nats
+
+RANKS = ("bound", "mbr")
+LEVELS = 8
+ORDINARY_NATS = 2.5  # price of a given token
+
+
+def fill_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], *, seed: int) -> Tensor:
+    """The bound of -log p(fill | context) of every filled plan, [B] in nats, all under the same noise.
+
+    One call of the denoiser for each of `LEVELS` noise levels and one for the reconstruction.
+    """
+    shape = (max(len(plan.ids) for plan in plans), denoiser.config.embedding_dim)
+    total = prior_nats(denoiser, scheduler, plans)
+    for level in range(LEVELS + 1):
+        t = torch.full((len(plans),), (level - 0.5) / LEVELS if level else 0.0, dtype=torch.float64)
+        eps = sample_normal(shape, torch.full((len(plans),), level), seed)
+        nats = position_nats(denoiser, scheduler, plans, t, eps, two_passes=False).sum(1)
+        total = total + nats / (LEVELS if level else 1)
+    return total
+
+
+def whole_text_score(nats: float, fill_tokens: int, text_tokens: int) -> float:
+    """What `rank="bound"` sorts by: mean log-likelihood per token of the whole text, higher is better."""
+    return -(nats + ORDINARY_NATS * (text_tokens - fill_tokens)) / text_tokens
+
+
+def agreement(fills: Sequence[Sequence[str]]) -> list[float]:
+    """For each candidate, its mean likeness to the others, 0 to 1: what `rank="mbr"` sorts by.
+
+    Likeness is the F1 score of character trigrams, blank by blank; the expected risk 1 - likeness under the model's own
+    samples is what minimum Bayes risk decoding makes small (Diffusion-LM, arXiv 2205.14217, section 5.3).
+    """
+    grams = [[_trigrams(fill) for fill in candidate] for candidate in fills]
+    return [
+        sum(_likeness(one, other) for j, other in enumerate(grams) if j != i) / max(1, len(grams) - 1)
+        for i, one in enumerate(grams)
+    ]
+
+
+def _trigrams(fill: str) -> Counter[str]:
+    padded = f"  {fill.strip()}  "
+    return Counter(padded[i : i + 3] for i in range(len(padded) - 2))
+
+
+def _likeness(one: Sequence[Counter[str]], other: Sequence[Counter[str]]) -> float:
+    scores = [2 * (a & b).total() / max(1, a.total() + b.total()) for a, b in zip(one, other, strict=True)]
+    return sum(scores) / len(scores)

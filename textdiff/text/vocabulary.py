@@ -1,0 +1,65 @@
+"""What a tokenizer's tokens look like as text, as masks over the vocabulary: the rules of reading tokens out.
+
+Special tokens are never read out. In byte-level vocabularies a word's token carries the space before it, so a space
+that the user typed decides which tokens may come first in a blank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer, decoders
+from torch import Tensor
+
+SPACED, UNSPACED = "spaced", "unspaced"  # a space that was typed must, or must not, stand before a position
+
+
+class Vocabulary:
+    """A tokenizer and masks over the model's V token ids, bool [V] each.
+
+    Args:
+        tokenizer: byte-level, or word-level on white space.
+        size: V, the model's; ids that the tokenizer lacks are never read out.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, size: int) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True  # "<s>" in a user's text is five characters
+        self.tokenizer = tokenizer
+        self.words = not isinstance(tokenizer.decoder, decoders.ByteLevel)
+        used = tokenizer.get_vocab_size()
+        texts = tokenizer.decode_batch([[i] for i in range(used)], skip_special_tokens=False) + [""] * (size - used)
+        special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+        special |= {i for token in ("<pad>", "<s>", "</s>", "<unk>") if (i := tokenizer.token_to_id(token)) is not None}
+        self.banned = torch.tensor([i in special or i >= used for i in range(size)])
+        self.fragment = torch.tensor(["\ufffd" in text for text in texts])
+        self.spaced = torch.tensor([text.startswith(" ") and not text[1:2].isspace() for text in texts])
+        self.white = torch.tensor([text[:1].isspace() for text in texts])
+        self.space = torch.tensor([text == " " for text in texts])
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, no special ones added."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False)
+
+    def read(self, logits: Tensor, *, rule: str | None = None) -> list[int]:
+        """The likeliest ids of a run of tokens that decode to valid text.
+
+        Args:
+            logits: [n, V].
+            rule: SPACED: the first token starts with a space; UNSPACED: it does not; None: either.
+        """
+        barred = self.banned.expand(logits.shape).clone()
+        if rule is not None and not self.words and len(logits):
+            barred[0] |= ~self.spaced if rule == SPACED else self.white
+            if rule == SPACED and len(logits) == 1:
+                barred[0] |= self.space
+        ids = logits.masked_fill(barred, -torch.inf).argmax(-1).tolist()
+        if not self.words and "\ufffd" in self.decode(ids):
+            ids = logits.masked_fill(barred | self.fragment, -torch.inf).argmax(-1).tolist()
+        return ids
