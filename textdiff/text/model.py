@@ -42,7 +42,7 @@ class DiffusionLMConfig(PreTrainedConfig):
     def __init__(
         self,
         logsnr_min: float = -6.0,
-        logsnr_max: float = 3.0,
+        logsnr_max: float = 5.0,
         self_conditioning_rate: float = 0.25,
         noise_seed: int = 0,
         length_counts: list[int] | None = None,
