@@ -22,6 +22,7 @@ from textdiff.text.tokenizer import load_tokenizer, save_tokenizer, train_bpe, t
 from textdiff.text.training import DiffusionTrainer, EMACallback, latest_checkpoint, write_curves
 
 RUN_FILE = "run.json"
+FACTS_FILE = "training.json"
 VALIDATION_ROWS = 256
 RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16", "compile", "fsdp")
 
@@ -37,19 +38,17 @@ def train(args: argparse.Namespace) -> None:
     folder = Path(args.output_dir)
     checkpoint = latest_checkpoint(folder)
     _check_same_run(args, folder, resuming=checkpoint is not None)
-    train_texts, validation_texts = _texts(args, preset)
+    texts = _texts(args, preset)
     set_seed(args.seed)
-    tokenizer = _tokenizer(preset, train_texts, folder)
-    length = DiffusionLMConfig(**preset.model).max_position_embeddings
-    train_pieces = pieces(train_texts, tokenizer, length, seed=args.seed)
-    validation_pieces = pieces(validation_texts, tokenizer, length, seed=args.seed + 1)
+    tokenizer = _tokenizer(preset, texts[0], folder)
+    train_pieces, validation_pieces = _cut(texts, tokenizer, preset, args.seed)
     model = _model(preset, tokenizer, train_pieces, args.seed)
     rows = PackedRows(train_pieces, preset.row_length, total=preset.max_steps * preset.batch_size, seed=args.seed)
     validation = PackedRows(validation_pieces, preset.row_length, total=None, seed=args.seed + 1, conditional=False)
     validation.total = min(validation.total, VALIDATION_ROWS)
     ema = EMACallback(model, args.ema_decay)
     trainer = DiffusionTrainer(
-        model=model, args=_training_arguments(args, preset), train_dataset=rows, eval_dataset=validation, ema=ema
+        model=model, args=training_arguments(args, preset), train_dataset=rows, eval_dataset=validation, ema=ema
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics = trainer.evaluate()
@@ -58,7 +57,7 @@ def train(args: argparse.Namespace) -> None:
         model.save_pretrained(folder, max_shard_size="15MB")
         write_curves(trainer.state.log_history, folder)
         facts = {"preset": asdict(preset), "parameters": model.num_parameters(), "validation": metrics}
-        Path(folder, "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        Path(folder, FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -94,6 +93,35 @@ def _check_same_run(args: argparse.Namespace, folder: Path, *, resuming: bool) -
     if int(os.environ.get("RANK", "0")) == 0:
         folder.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def run_pieces(folder: str | os.PathLike, *, data_dir: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Training and validation pieces of a finished run, cut again from its sources.
+
+    Args:
+        folder: of the run.
+        data_dir: folder of the preset's sources.
+
+    Raises:
+        FileNotFoundError: if a record of the run or one of its sources is missing.
+    """
+    settings = argparse.Namespace(**json.loads(Path(folder, RUN_FILE).read_text(encoding="utf-8")))
+    settings.data_dir = data_dir
+    preset = run_preset(folder)
+    return _cut(_texts(settings, preset), load_tokenizer(folder), preset, settings.seed)
+
+
+def run_preset(folder: str | os.PathLike) -> Preset:
+    """The preset of a finished run, with what its command line changed."""
+    return Preset(**json.loads(Path(folder, FACTS_FILE).read_text(encoding="utf-8"))["preset"])
+
+
+def _cut(
+    texts: tuple[list[str], list[str]], tokenizer: Tokenizer, preset: Preset, seed: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Training and validation texts in pieces."""
+    length = DiffusionLMConfig(**preset.model).max_position_embeddings
+    return pieces(texts[0], tokenizer, length, seed=seed), pieces(texts[1], tokenizer, length, seed=seed + 1)
 
 
 def _texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str], list[str]]:
@@ -155,7 +183,8 @@ def _model(preset: Preset, tokenizer: Tokenizer, train_pieces: Sequence[np.ndarr
     return DiffusionLMModel(config)
 
 
-def _training_arguments(args: argparse.Namespace, preset: Preset) -> TrainingArguments:
+def training_arguments(args: argparse.Namespace, preset: Preset) -> TrainingArguments:
+    """The Trainer's settings for a run of this preset."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     on_cpu = args.use_cpu or not torch.cuda.is_available()
     return TrainingArguments(
