@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset, SequentialSampler
@@ -47,7 +47,7 @@ class EMACallback(TrainerCallback):
         """Resume the average when the run resumes."""
         if state.global_step > 0:
             folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
-            self.average.module.load_state_dict(load_file(str(folder / EMA_FILE)), strict=True)
+            load_model(self.average.module, str(folder / EMA_FILE), strict=True)
             self.average.n_averaged.fill_(state.global_step)
 
     def on_step_end(
@@ -62,7 +62,7 @@ class EMACallback(TrainerCallback):
         if state.is_world_process_zero:
             folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
             draft = folder / f"{EMA_FILE}.part"
-            save_file({k: v.contiguous() for k, v in self.average.module.state_dict().items()}, str(draft))
+            save_model(self.average.module, str(draft))
             os.replace(draft, folder / EMA_FILE)
 
 
