@@ -126,10 +126,10 @@ def test_a_step_with_the_true_x0_keeps_the_marginal(curve: str, step, t: float, 
     scheduler = SCHEDULERS[curve]
     a, b, c = linear_form(step, scheduler, at(t, 1), at(s, 1))
     (alpha_t, alpha_s), (sigma_t, sigma_s) = (
-        pair.tolist() for pair in scheduler.alpha_sigma(torch.tensor([t, s]))
+        pair.tolist() for pair in scheduler.alpha_sigma(torch.tensor([t, s], dtype=torch.float64))
     )
-    assert a * alpha_t + b == pytest.approx(alpha_s, abs=1e-6)  # float32 times in the line above
-    assert a**2 * sigma_t**2 + c**2 == pytest.approx(sigma_s**2, abs=1e-6)
+    assert a * alpha_t + b == pytest.approx(alpha_s, abs=1e-12)
+    assert a**2 * sigma_t**2 + c**2 == pytest.approx(sigma_s**2, abs=1e-12)
 
 
 @curves
@@ -156,6 +156,14 @@ def test_the_ancestral_step_is_ddim_with_eta_one_and_churn_one(curve: str) -> No
     torch.testing.assert_close(samplers.churn_step(*arguments, churn=1.0), ddpm, rtol=0, atol=1e-9)
     torch.testing.assert_close(samplers.churn_step(*arguments, churn=0.0), ddim, rtol=0, atol=1e-9)
     assert (ddpm - ddim).abs().max() > 0.1
+
+
+@curves
+def test_churn_adds_no_noise_at_the_end(curve: str) -> None:
+    x, x0_hat, noise = (normal(2, 3, 4, seed=seed) for seed in range(3))
+    arguments = (SCHEDULERS[curve], x, x0_hat, None, at(0.6), at(0.0), None, noise)
+    churned, ddim = samplers.churn_step(*arguments), samplers.ddim_step(*arguments)
+    torch.testing.assert_close(churned, ddim, rtol=0, atol=1e-12)
 
 
 @steps
@@ -189,14 +197,13 @@ def test_the_walk_ends_at_sigma_of_zero_where_it_does_not(step) -> None:
     assert float(final.x.std()) == pytest.approx(sigma, rel=0.03)
 
 
+@curves
 @steps
-def test_a_repeated_time_is_a_call_without_a_move(gaussian, step) -> None:
-    data, x = gaussian((2, 3, 4), WIDE), normal(2, 3, 4)
-    grid = WIDE.times(6)
-    doubled = grid[[0, 1, 2, 2, 3, 4, 5, 6, 6]]
-    *_, before, final = sample(
-        data.denoise, x, doubled, WIDE, step=step, generator=torch.Generator().manual_seed(0)
-    )
+def test_a_repeated_time_is_a_call_without_a_move(gaussian, curve: str, step) -> None:
+    scheduler = SCHEDULERS[curve]
+    data, x = gaussian((2, 3, 4), scheduler), normal(2, 3, 4)
+    doubled = scheduler.times(6)[[0, 1, 2, 2, 3, 4, 5, 6, 6]]
+    *_, before, final = sample(data.denoise, x, doubled, scheduler, step=step)
     assert final.x.equal(before.x)
     assert final.x0_hat.equal(data.denoise(before.x, at(0.0)))
     assert final.nfe == 8
