@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import guard_torch_init_functions
 from transformers.utils import ModelOutput
 
 from textdiff.diffusion.losses import AdaptiveLevels
@@ -102,6 +103,15 @@ class DiffusionLMModel(PreTrainedModel):
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         init_weights(module)
+
+    @torch.no_grad()
+    @guard_torch_init_functions()
+    def initialize_weights(self) -> None:
+        """Initialise what is not loaded.
+
+        Transformers 5 itself passes over modules that own no parameter, blocks for one, whose gates then are not zero.
+        """
+        self.denoiser.reset_parameters()
 
     def forward(
         self,
