@@ -16,6 +16,7 @@ from torch import Tensor
 
 from textdiff.diffusion.scheduler import Scheduler
 
+TINY = float(np.finfo(np.float64).tiny)
 GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 
 
@@ -40,8 +41,8 @@ def sample_normal(shape: tuple[int, ...], index: Tensor, seed: int) -> Tensor:
 
 def logsnr_and_slope(scheduler: Scheduler, t: Tensor) -> tuple[Tensor, Tensor]:
     """logsnr(t) and -d logsnr / dt (positive), float64, both shaped like t: the weight of a uniform time in the bound."""
-    with torch.enable_grad():
-        t = t.detach().double().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        t = t.detach().to(torch.float64, copy=True).requires_grad_()
         logsnr = scheduler.logsnr(t)
         (slope,) = torch.autograd.grad(logsnr.sum(), t)
     return logsnr.detach(), -slope
@@ -81,10 +82,10 @@ class AdaptiveLevels:
         self.squares, self.counts = np.ones(bins + 1), np.full(bins + 1, 1.0)  # the last entry is the atom
 
     def sizes(self) -> np.ndarray:
-        """Unnormalised chance of every bin, [bins], and of the reconstruction atom, [1]: shape [bins + 1]."""
-        root = np.sqrt(self.squares / self.counts)
+        """Unnormalised chance of every bin, [bins], and of the reconstruction atom, [1]: shape [bins + 1], positive."""
+        root = np.sqrt(self.squares / np.maximum(self.counts, TINY))
         smooth = np.convolve(np.pad(root[:-1], 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
-        return np.append(smooth * np.diff(self.edges), root[-1])
+        return np.maximum(np.append(smooth * np.diff(self.edges), root[-1]), TINY)
 
     @property
     def reconstruction_share(self) -> float:
