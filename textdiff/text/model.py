@@ -99,6 +99,8 @@ class DiffusionLMModel(PreTrainedModel):
         self.denoiser = TextDenoiser(config.denoiser_config())
         self.scheduler = config.initial_scheduler()
         self.levels = AdaptiveLevels(config.logsnr_min, config.logsnr_max)
+        self.accumulation_steps = 1  # forward passes per optimiser step, after which the noise levels move
+        self._observed: list[tuple[Tensor, ...]] = []
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -127,7 +129,7 @@ class DiffusionLMModel(PreTrainedModel):
             input_ids: [B, L].
             attention_mask: [B, L]; 0 = padding, else the number of the segment. All ones if left out.
             known: bool [B, L], True = given: enters clean, is not counted. Nothing is given if left out.
-            sample_index: integers [B] that name the rows' noise; drawn with `generator` if left out.
+            sample_index: integers [B] that name the rows' noise; drawn with `generator` if left out, others on each process.
             generator: source of `sample_index`.
         """
         device = input_ids.device
@@ -136,7 +138,7 @@ class DiffusionLMModel(PreTrainedModel):
         if known is None:
             known = torch.zeros_like(input_ids, dtype=torch.bool)
         if sample_index is None:
-            sample_index = torch.randint(2**40, (len(input_ids),), generator=generator).to(device)
+            sample_index = draw_sample_index(len(input_ids), generator).to(device)
         rows = draw_rows(
             input_ids, attention_mask, known.bool(), sample_index,
             dim=self.config.embedding_dim, seed=self.config.noise_seed,
@@ -146,12 +148,19 @@ class DiffusionLMModel(PreTrainedModel):
             share = self.levels.reconstruction_share
             terms, observed = bound_terms(self.denoiser, self.scheduler, rows, share)
             if self.training:
-                update_levels(self.levels, *observed)
-                self.scheduler = Scheduler.adaptive(self.levels.knots())
+                self._learn_levels(observed)
         else:
             terms = diffusion_lm_terms(self.denoiser, self.scheduler, rows)
         means = {name: term.mean() for name, term in terms.items()}
         return DiffusionLMOutput(loss=sum(means.values()), **{k: v.detach() for k, v in means.items()})
+
+    def _learn_levels(self, observed: tuple[Tensor, ...]) -> None:
+        """Move the noise levels once per optimiser step, by all its rows, however they are split into passes."""
+        self._observed.append(tuple(part.detach() for part in observed))
+        if len(self._observed) >= self.accumulation_steps:
+            update_levels(self.levels, *map(torch.cat, zip(*self._observed, strict=True)))
+            self._observed.clear()
+            self.scheduler = Scheduler.adaptive(self.levels.knots())
 
     def denoise(self, x_t: Tensor, t: Tensor, **conditions: Any) -> DenoiserOutput:
         """The denoiser at times t [B]; `conditions` as in `TextDenoiser.forward`."""
@@ -177,15 +186,26 @@ class DiffusionLMModel(PreTrainedModel):
         Raises:
             OSError: if the folder or hub id does not hold a model.
         """
-        model = super().from_pretrained(name, *args, use_safetensors=True, **kwargs)
+        model = super().from_pretrained(name, *args, **{**kwargs, "use_safetensors": True})
         loaded = model[0] if isinstance(model, tuple) else model
         folder = Path(name)
         if not folder.is_dir():
             from huggingface_hub import snapshot_download
 
-            folder = Path(snapshot_download(str(name), allow_patterns=["*.json"]))
-        loaded.load_noise_levels(folder)
+            wanted = {k: kwargs[k] for k in ("revision", "cache_dir", "token", "local_files_only") if k in kwargs}
+            folder = Path(snapshot_download(str(name), allow_patterns=["*.json"], **wanted))
+        loaded.load_noise_levels(folder / kwargs.get("subfolder", ""))
         return model
+
+
+def draw_sample_index(rows: int, generator: torch.Generator | None = None) -> Tensor:
+    """Random names [rows] for the noise of rows that have none.
+
+    Trainer seeds all processes alike, so each takes its own share of one draw for all of them.
+    """
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    world, rank = (torch.distributed.get_world_size(), torch.distributed.get_rank()) if together else (1, 0)
+    return torch.randint(2**40, (world, rows), generator=generator)[rank]
 
 
 AutoConfig.register("textdiff", DiffusionLMConfig, exist_ok=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,12 +22,24 @@ from textdiff.text.data import PackedRows, held_out, pieces, read_texts
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.presets import PRESETS, Preset
 from textdiff.text.tokenizer import load_tokenizer, save_tokenizer, train_bpe, train_word_level
-from textdiff.text.training import DiffusionTrainer, EMACallback, latest_checkpoint, write_curves
+from textdiff.text.training import (
+    DiffusionTrainer,
+    EMACallback,
+    drop_half_written,
+    latest_checkpoint,
+    saving,
+    write_curves,
+)
 
 RUN_FILE = "run.json"
 FACTS_FILE = "training.json"
 VALIDATION_ROWS = 256
 RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16", "compile", "fsdp")
+POSITIVE = (
+    "max_steps", "batch_size", "learning_rate", "gradient_accumulation_steps",
+    "save_steps", "eval_steps", "logging_steps",
+)  # fmt: skip
+DATASET_FILES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 
 
 def train(args: argparse.Namespace) -> None:
@@ -36,39 +51,49 @@ def train(args: argparse.Namespace) -> None:
     """
     preset = _preset(args)
     folder = Path(args.output_dir)
-    checkpoint = latest_checkpoint(folder)
-    _check_same_run(args, folder, resuming=checkpoint is not None)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output-dir {folder} is a file: name a folder.")
     texts = _texts(args, preset)
+    arguments = training_arguments(args, preset)
+    with arguments.main_process_first(local=False):
+        checkpoint = latest_checkpoint(folder)
+        _check_same_run(args, folder, resuming=checkpoint is not None)
+        tokenizer = _tokenizer(preset, texts[0], folder)
     set_seed(args.seed)
-    tokenizer = _tokenizer(preset, texts[0], folder)
     train_pieces, validation_pieces = _cut(texts, tokenizer, preset, args.seed)
     model = _model(preset, tokenizer, train_pieces, args.seed)
     rows = PackedRows(train_pieces, preset.row_length, total=preset.max_steps * preset.batch_size, seed=args.seed)
-    validation = PackedRows(validation_pieces, preset.row_length, total=None, seed=args.seed + 1, conditional=False)
-    validation.total = min(validation.total, VALIDATION_ROWS)
-    ema = EMACallback(model, args.ema_decay)
-    trainer = DiffusionTrainer(
-        model=model, args=training_arguments(args, preset), train_dataset=rows, eval_dataset=validation, ema=ema
+    validation = PackedRows(
+        validation_pieces, preset.row_length, total=VALIDATION_ROWS, seed=args.seed + 1, conditional=False
     )
+    ema = EMACallback(model, args.ema_decay)
+    trainer = DiffusionTrainer(model=model, args=arguments, train_dataset=rows, eval_dataset=validation, ema=ema)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics = trainer.evaluate()
     if trainer.is_world_process_zero():
         model.load_state_dict(ema.average.module.state_dict())
-        model.save_pretrained(folder, max_shard_size="15MB")
-        write_curves(trainer.state.log_history, folder)
         facts = {"preset": asdict(preset), "parameters": model.num_parameters(), "validation": metrics}
-        Path(folder, FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        with saving(folder):
+            model.save_pretrained(folder, max_shard_size="15MB")
+            write_curves(trainer.state.log_history, folder)
+            Path(folder, FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _preset(args: argparse.Namespace) -> Preset:
     """The preset with what the command line changes."""
     if args.preset not in PRESETS:
         raise ValueError(f"Unknown preset {args.preset!r}: choose {', '.join(PRESETS)}.")
+    for name in POSITIVE:
+        given = getattr(args, name)
+        if given is not None and not 0 < given < math.inf:
+            raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
+    if not 0 <= args.ema_decay < 1:
+        raise ValueError(f"--ema-decay is {args.ema_decay}: give a number from 0 to below 1.")
+    if not 0 <= args.seed < 2**32 - 1:
+        raise ValueError(f"--seed is {args.seed}: give a number from 0 to {2**32 - 2}.")
     values = {**PRESETS[args.preset].__dict__}
     for name in ("max_steps", "batch_size", "learning_rate"):
         given = getattr(args, name)
-        if given is not None and given <= 0:
-            raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
         values[name] = given if given is not None else values[name]
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if values["batch_size"] % (world * args.gradient_accumulation_steps):
@@ -80,19 +105,30 @@ def _preset(args: argparse.Namespace) -> Preset:
 
 
 def _check_same_run(args: argparse.Namespace, folder: Path, *, resuming: bool) -> None:
-    """Write the command's settings beside the run; refuse to go on with a run that was started with others."""
+    """Write the command's settings beside the run; refuse to go on with a run that was started with others.
+
+    What another command left before its first checkpoint, its tokenizer, is dropped.
+    """
     settings = {k: v for k, v in vars(args).items() if k not in RESUMABLE}
     record = folder / RUN_FILE
-    if resuming and record.is_file():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        changed = sorted(k for k in settings if before.get(k) != settings[k])
-        if changed:
-            raise ValueError(
-                f"{folder} holds a run with other settings ({', '.join(changed)}): repeat its command or name a new folder."
-            )
-    if int(os.environ.get("RANK", "0")) == 0:
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    changed = sorted(k for k in settings if k not in before or before[k] != settings[k])
+    if resuming and before and changed:
+        raise ValueError(
+            f"{folder} holds a run with other settings ({', '.join(changed)}): repeat its command or name a new folder."
+        )
+    if not before and (folder / "config.json").is_file():
+        raise ValueError(f"{folder} holds a model that no run of this script made: name a new folder.")
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    with saving(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        drop_half_written(folder)
+        if changed and not resuming:
+            (folder / "tokenizer.json").unlink(missing_ok=True)
+        draft = folder / f"{RUN_FILE}.part"
+        draft.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        os.replace(draft, record)
 
 
 def run_pieces(folder: str | os.PathLike, *, data_dir: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -126,11 +162,19 @@ def _cut(
 
 def _texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str], list[str]]:
     """Training and validation texts."""
+    if args.dataset and args.train_files:
+        raise ValueError("Both --dataset and --train-files are given: give one of them.")
     if args.dataset:
         texts = _dataset_texts(args.dataset, args.text_column)
     elif args.train_files:
         texts = [text for path in args.train_files for text in read_texts(path)]
     elif preset.sources:
+        missing = [name for name in preset.sources if not Path(args.data_dir, name).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"Preset {args.preset!r} wants {missing[0]} in {args.data_dir}, where it is not: name the folder with "
+                "--data-dir, or give texts of your own with --train-files."
+            )
         texts = [
             text
             for name, share in preset.sources.items()
@@ -147,22 +191,48 @@ def _texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str], list[st
 
 def _dataset_texts(name: str, column: str) -> list[str]:
     """The text column of a `datasets` name or local dataset folder."""
+    path = Path(name)
+    if path.is_file() and path.suffix not in DATASET_FILES:
+        raise ValueError(f"--dataset {name} is a {path.suffix} file: give .json, .jsonl, .csv or .parquet.")
+    if not path.exists():
+        _reach_hub(name)
     import datasets
 
-    path = Path(name)
-    if path.is_file():
-        kinds = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-        if path.suffix not in kinds:
-            raise ValueError(f"--dataset {name} is a {path.suffix} file: give .json, .jsonl, .csv or .parquet.")
-        data = datasets.load_dataset(kinds[path.suffix], data_files=str(path), split="train")
-    else:
-        data = datasets.load_dataset(name, split="train")
+    try:
+        if path.is_file():
+            data = datasets.load_dataset(DATASET_FILES[path.suffix], data_files=str(path), split="train")
+        else:
+            data = datasets.load_dataset(name, split="train")
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise ValueError(f"--dataset {name} cannot be read ({error.__cause__ or error}): check its files.") from error
     if column not in data.column_names:
         raise ValueError(f"--dataset {name} has no column {column!r}: choose one of {', '.join(data.column_names)}.")
-    texts = [text.strip() for text in data[column] if text and text.strip()]
+    values = [value for value in data[column] if value is not None]
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"--dataset {name}: column {column!r} does not hold text: name another with --text-column.")
+    texts = [text.strip() for text in values if text.strip()]
     if not texts:
         raise ValueError(f"--dataset {name} has no text in column {column!r}.")
     return texts
+
+
+def _reach_hub(name: str) -> None:
+    """Fail at once where `datasets` would try to reach the hub for half a minute."""
+    from huggingface_hub import constants
+
+    if Path(name).suffix in DATASET_FILES or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"No file or folder {name}: give --dataset a file, a folder, or a name on the hub.")
+    if constants.HF_HUB_OFFLINE:
+        return  # `datasets` then looks into its cache alone
+    try:
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=2).close()
+    except urllib.error.HTTPError:
+        return  # an answer
+    except OSError as error:
+        raise ConnectionError(
+            f"--dataset {name} is no file or folder here, and the hub cannot be reached ({error}): check the network, "
+            "give local files, or set HF_HUB_OFFLINE=1 to use a copy in the cache."
+        ) from error
 
 
 def _tokenizer(preset: Preset, texts: Sequence[str], folder: Path) -> Tokenizer:

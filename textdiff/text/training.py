@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -62,18 +66,52 @@ class EMACallback(TrainerCallback):
         if state.is_world_process_zero:
             folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
             draft = folder / f"{EMA_FILE}.part"
-            save_model(self.average.module, str(draft))
-            os.replace(draft, folder / EMA_FILE)
+            with saving(folder):
+                save_model(self.average.module, str(draft))
+                os.replace(draft, folder / EMA_FILE)
+
+
+@contextmanager
+def saving(folder: str | os.PathLike) -> Iterator[None]:
+    """Turn what libraries raise when they cannot write, each its own kind, into an OSError of one sentence."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise OSError(
+            f"Cannot write {folder} ({error}): make room on the disk and give the same command again, which goes on "
+            "from the last whole checkpoint."
+        ) from error
+
+
+def checkpoints(output_dir: str | os.PathLike) -> list[Path]:
+    """The checkpoint folders of a run, whole or not, oldest first."""
+    found = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    numbered = [folder for folder in found if folder.name.rsplit("-", 1)[1].isdigit()]
+    return sorted(numbered, key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end, and its weights are as long as they say."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        for path in [checkpoint / EMA_FILE, *checkpoint.glob("*.safetensors")]:
+            with safe_open(str(path), framework="pt"):
+                pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return True
 
 
 def latest_checkpoint(output_dir: str | os.PathLike) -> Path | None:
     """The newest whole checkpoint of a run, or None; half-written ones are passed over."""
-    found = [
-        (int(folder.name.rsplit("-", 1)[1]), folder)
-        for folder in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*")
-        if (folder / EMA_FILE).is_file() and (folder / "trainer_state.json").is_file()
-    ]
-    return max(found)[1] if found else None
+    return next((folder for folder in reversed(checkpoints(output_dir)) if is_whole(folder)), None)
+
+
+def drop_half_written(output_dir: str | os.PathLike) -> None:
+    """Delete checkpoints that are not whole, so that they do not count among those to keep."""
+    for folder in checkpoints(output_dir):
+        if not is_whole(folder):
+            shutil.rmtree(folder)
 
 
 class DiffusionTrainer(Trainer):
@@ -82,7 +120,9 @@ class DiffusionTrainer(Trainer):
     def __init__(self, *args: Any, ema: EMACallback, **kwargs: Any) -> None:
         super().__init__(*args, callbacks=[ema, *kwargs.pop("callbacks", [])], **kwargs)
         self.ema = ema
-        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+        if isinstance(self.model, DiffusionLMModel):
+            self.model.accumulation_steps = self.args.gradient_accumulation_steps
+        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)  # sums over the rows of a pass, and rows: [2]
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
@@ -101,14 +141,16 @@ class DiffusionTrainer(Trainer):
         outputs = model(**inputs)
         for name, value in outputs.items():
             if name != "loss" and value is not None and value.ndim == 0:
-                self._terms[name].append(value.detach())
+                mean, rows = value.detach().float(), float(len(inputs["input_ids"]))
+                self._terms[name].append(torch.stack([mean * rows, torch.full_like(mean, rows)]))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the mean of every loss term since the last line."""
+        """Add the mean of every loss term over all rows, of all processes, since the last line."""
         prefix = "eval_" if any(key.startswith("eval_") for key in logs) else ""
         for name, values in self._terms.items():
-            logs[prefix + name] = round(float(torch.stack(values).mean()), 4)
+            total, rows = self.accelerator.reduce(torch.stack(values).sum(0), reduction="sum").tolist()
+            logs[prefix + name] = round(total / rows, 4)
         self._terms.clear()
         super().log(logs, *args, **kwargs)
 
@@ -123,6 +165,10 @@ class DiffusionTrainer(Trainer):
         finally:
             self.model.load_state_dict(live)
             self._terms = defaultdict(list, pending)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with saving(self.args.output_dir):
+            super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model=model)
