@@ -39,6 +39,9 @@ class DenoiserConfig:
         return asdict(self)
 
 
+CERTAIN = 1e3  # scale at which a clean vector's posterior is its own word
+
+
 class DenoiserOutput(NamedTuple):
     """What one call of the denoiser tells."""
 
@@ -63,6 +66,8 @@ class TextDenoiser(nn.Module):
             H, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size,
             config.conditioning_size, config.dropout,
         )  # fmt: skip
+        if config.categorical:
+            self.token_in = nn.Embedding(config.vocab_size, H)
         self.head = nn.Linear(H, config.vocab_size if config.categorical else D)
         self.reset_parameters()
 
@@ -110,6 +115,8 @@ class TextDenoiser(nn.Module):
         if known is not None and x0_known is not None:
             x_in = torch.where(known[..., None], x0_known.float() * (D**0.5 if self.config.unit_norm else 1.0), x_in)
         h = self.noisy_in(x_in)
+        if self.config.categorical:
+            h = h + self.expected_token(x_t, logsnr, known, x0_known)
         if known is not None:
             h = h + known[..., None] * self.known_flag
         if x0_prev is not None:
@@ -119,17 +126,42 @@ class TextDenoiser(nn.Module):
         h = h + self.from_start(start) + self.from_end(end)
         return self.transformer(h, logsnr.float(), attention_mask, start)
 
+    def expected_token(self, x_t: Tensor, logsnr: Tensor, known: Tensor | None, x0_known: Tensor | None) -> Tensor:
+        """Mean input vector of a token under the posterior that x_t alone gives, [B, L, H]; no gradient into x_t.
+
+        A transformer would have to learn to tell V points in D dimensions apart; this hands it the words, as sharply as
+        the noise allows.
+        """
+        with torch.no_grad(), torch.autocast(x_t.device.type, enabled=False):
+            scaled = x_t.float() * output_prior_scale(logsnr)[:, None, None]
+            if known is not None and x0_known is not None:
+                scaled = torch.where(known[..., None], x0_known.float() * CERTAIN, scaled)
+            posterior = torch.softmax(self.embedding.logits(scaled), dim=-1)
+        return nn.functional.linear(posterior, self.token_in.weight.T)
+
     def read_out(self, hidden: Tensor, x_t: Tensor, logsnr: Tensor) -> DenoiserOutput:
         """Hidden states [..., H] with their x_t [..., D] and logsnr [...] -> logits and x0_hat."""
         if not self.config.categorical:
             x0_hat = self.head(hidden).float()
             return DenoiserOutput(self.embedding.logits(x0_hat), x0_hat)
-        prior = torch.exp(0.5 * logsnr.double()) * torch.rsqrt(torch.sigmoid(-logsnr.double()))  # alpha / sigma^2
-        network = self.head(hidden)
-        with torch.autocast(hidden.device.type, enabled=False):
-            logits = network.float() + self.embedding.logits(x_t.float() * prior.float()[..., None])
-            x0_hat = torch.softmax(logits, dim=-1) @ self.embedding.vectors()
-        return DenoiserOutput(logits, x0_hat)
+        return self.combine(self.head(hidden), self.prior_logits(x_t, logsnr))
+
+    def prior_logits(self, x_t: Tensor, logsnr: Tensor) -> Tensor:
+        """The output prior alpha / sigma^2 <x_t, e_w>, [..., V] in float32; x_t: [..., D], logsnr: [...]."""
+        with torch.autocast(x_t.device.type, enabled=False):
+            return self.embedding.logits(x_t.float() * output_prior_scale(logsnr)[..., None])
+
+    def combine(self, network: Tensor, prior: Tensor) -> DenoiserOutput:
+        """The head's logits and the output prior, [..., V] each -> logits and x0_hat, in float32."""
+        with torch.autocast(network.device.type, enabled=False):
+            logits = network.float() + prior
+            return DenoiserOutput(logits, torch.softmax(logits, dim=-1) @ self.embedding.vectors())
+
+
+def output_prior_scale(logsnr: Tensor) -> Tensor:
+    """alpha / sigma^2 in float32, computed in float64: how strongly x_t speaks for the words it is close to."""
+    logsnr = logsnr.double()
+    return (torch.exp(0.5 * logsnr) * torch.rsqrt(torch.sigmoid(-logsnr))).float()
 
 
 def segment_positions(attention_mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -80,6 +80,7 @@ class DiffusionLMOutput(ModelOutput):
     reconstruction: Tensor | None = None
     diffusion: Tensor | None = None
     prior: Tensor | None = None
+    cross_entropy: Tensor | None = None  # in training only, beside the bound
     mse: Tensor | None = None         # squared distance per coordinate
     terminal: Tensor | None = None    # squared length per coordinate
     rounding: Tensor | None = None

@@ -33,6 +33,7 @@ class Rows:
     attention_mask: Tensor  # [B, L], 0 = padding, else segment number
     known: Tensor           # bool [B, L]
     eps: Tensor             # standard normal, [B, L, D]
+    start_eps: Tensor       # more of it, independent: Diffusion-LM's noise between word vector and x0
     uniform: Tensor         # [B] in [0, 1): picks the noise level
     self_conditioned: Tensor  # bool [B]
 
@@ -70,10 +71,9 @@ def draw_rows(
         seed: of the run.
         self_conditioning_rate: share of rows that get a first, gradient-free estimate.
     """
-    length = input_ids.shape[1]
+    eps, start_eps = sample_normal((2, input_ids.shape[1], dim), sample_index, seed).unbind(1)
     return Rows(
-        input_ids, attention_mask, known,
-        eps=sample_normal((length, dim), sample_index, seed),
+        input_ids, attention_mask, known, eps, start_eps,
         uniform=low_discrepancy_uniform(sample_index, seed),
         self_conditioned=low_discrepancy_uniform(sample_index * 7 + 3, seed + 1) < self_conditioning_rate,
     )  # fmt: skip
@@ -103,6 +103,10 @@ def bound_terms(
     Rows whose uniform number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the
     diffusion integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
+    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network alone: word vectors are
+    held fixed in it, and the network's input is detached from them throughout. Its optimum, the posterior over tokens,
+    is the bound's own, but its gradient does not vanish where the right token was thought impossible.
+
     Returns:
         the terms, and what `AdaptiveLevels.statistics` wants: (logsnr [B], loss [B], reconstruction bool [B]).
     """
@@ -111,10 +115,12 @@ def bound_terms(
     logsnr, slope = logsnr_and_slope(scheduler, t)
     x0 = denoiser.embedding.embed(rows.input_ids)
     x_t = scheduler.add_noise(x0, rows.eps, t)
-    hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
+    hidden = hidden_states(denoiser, rows, x0.detach(), x_t.detach(), logsnr)
     counted = rows.counted
     logsnr_each = logsnr[:, None].expand(counted.shape)[counted]
-    logits, x0_hat = denoiser.read_out(hidden[counted], x_t[counted], logsnr_each)
+    network = denoiser.head(hidden[counted])
+    prior = denoiser.prior_logits(x_t[counted], logsnr_each)
+    logits, x0_hat = denoiser.combine(network, prior)
     density = rows.row_mean(diffusion_density(x0[counted], x0_hat, logsnr_each))
     recon_each = is_reconstruction[:, None].expand(counted.shape)[counted]
     nll = torch.zeros_like(recon_each, dtype=torch.float32)
@@ -126,6 +132,9 @@ def bound_terms(
         "diffusion": torch.where(is_reconstruction, 0.0, density * (slope / (1 - reconstruction_share)).float()),
         "prior": rows.row_mean(prior_term(x0.detach()[counted], ends[:, None].expand(counted.shape)[counted]).float()),
     }
+    if denoiser.training:
+        detached = network.float() + prior.detach()
+        terms["cross_entropy"] = rows.row_mean(F.cross_entropy(detached, rows.input_ids[counted], reduction="none"))
     return terms, (logsnr, torch.where(is_reconstruction, nll, density), is_reconstruction)
 
 
@@ -149,9 +158,9 @@ def diffusion_lm_terms(denoiser: TextDenoiser, scheduler: Scheduler, rows: Rows)
     logsnr = scheduler.logsnr(t)
     clean = denoiser.embedding.embed(rows.input_ids)
     _, sigma_0 = scheduler.alpha_sigma(torch.zeros_like(t))
-    x0 = clean + sigma_0.float()[:, None, None] * rows.eps.roll(1, dims=1)
+    x0 = clean + sigma_0.float()[:, None, None] * rows.start_eps
     x_t = scheduler.add_noise(x0, rows.eps, t)
-    hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
+    hidden = hidden_states(denoiser, rows, clean, x_t, logsnr)
     counted = rows.counted
     logsnr_each = logsnr[:, None].expand(counted.shape)[counted]
     x0_hat = denoiser.read_out(hidden[counted], x_t[counted], logsnr_each).x0_hat
