@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Infilling on held-out sentences, one random span of 1 to 5 words blanked, beside trivial fillers: a table a source.
+
+    python benchmarks/infilling.py --model textdiff/weights/english --judge runs/english-gpt2 \
+        --source stories=../shared/data/tinystories/test.txt.gz --training-files ../shared/data/tinystories/train.txt.gz \
+        --json infilling.json
+
+The judge is a causal language model trained on the same text. It charges every filled text, and writes one row itself:
+its own continuation of the left part, which does not see the right one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from textdiff.cli import run
+
+if TYPE_CHECKING:
+    from textdiff.text.infilling import Item
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", help="diffusion model (default: the bundled one)")
+    add("--judge", required=True, help="causal language model: folder or hub id")
+    add("--source", nargs="+", required=True, metavar="NAME=FILE", help="held-out texts")
+    add("--held-out", action="store_true", help="keep only the texts that training held out (1 in 100)")
+    add("--training-files", nargs="+", required=True, metavar="FILE", help="where the unigram filler counts its tokens")
+    add("--n", type=int, default=200, help="sentences of each source (default: 200)")
+    add("--candidates", type=int, nargs="+", default=[1], help="candidates a blank, the best counts (default: 1)")
+    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
+    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--score-temperature", type=float, default=1.0, help="below 1: likelier, less varied (default: 1)")
+    add("--seed", type=int, default=0, help="of sentences, spans and noise (default: 0)")
+    add("--json", help="file for all figures and all filled texts")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print one table a source."""
+    args = parse_args(argv)
+    from textdiff import __version__
+    from textdiff.text.evaluation import token_counts, training_texts
+    from textdiff.text.judge import Judge
+    from textdiff.text.language_model import DiffusionLM
+    from textdiff.text.reports import birth_certificate, check_target, listing, table, write_json
+
+    check_target(args.json)
+    judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
+    sources = read_sources(args, model)
+    counts = token_counts(model.vocabulary, training_texts(args.training_files))
+    certificate = birth_certificate(
+        version=__version__, model=args.model or "english (bundled)", judge=judge.name, sources=args.source, n=args.n, steps=args.steps,
+        held_out_only=args.held_out or None, nfe=args.steps + 1, sampler=args.sampler, seed=args.seed,
+        score_temperature=args.score_temperature, candidates=args.candidates, training_files=args.training_files,
+    )  # fmt: skip
+    results: dict[str, Any] = {}
+    for name, items in sources.items():
+        results[name] = measure(args, model, judge, items, counts, name)
+        rows = [{k: v for k, v in row.items() if k != "bleu_signature"} for row in results[name]["rows"]]
+        sys.stdout.write(f"\n{name} ({len(items)} sentences)\n\n{table(rows)}\n")
+        sys.stdout.flush()
+        if args.json:
+            write_json({"certificate": certificate, "sources": results}, args.json)
+    sys.stdout.write(f"\n{listing(certificate)}\n")
+
+
+def read_sources(args: argparse.Namespace, model: Any) -> dict[str, list[Item]]:
+    """The items of every source, so that a bad file is found before an hour of work on the others."""
+    from textdiff.text.evaluation import source_texts
+    from textdiff.text.infilling import infill_items
+
+    found = {}
+    for source in args.source:
+        name, equals, file = source.partition("=")
+        if not (name and equals and file):
+            raise ValueError(f"--source is {source!r}: write NAME=FILE.")
+        texts = source_texts(file, held_out_only=args.held_out)
+        found[name] = infill_items(texts, model.vocabulary, n=args.n, window=model.window, seed=args.seed)
+    return found
+
+
+def measure(
+    args: argparse.Namespace, model: Any, judge: Any, items: list[Item], counts: Any, name: str
+) -> dict[str, Any]:
+    """The rows of one source and its filled texts."""
+    from tqdm import tqdm
+
+    from textdiff.text.infilling import compare_fillers, diffusion_fillers
+
+    options = {
+        "num_inference_steps": args.steps, "sampler": args.sampler, "score_temperature": args.score_temperature,
+    }  # fmt: skip
+    started, fillers = perf_counter(), {}
+    with tqdm(total=2 * len(args.candidates) * len(items), desc=name, unit="text", file=sys.stderr) as bar:
+        for candidates in args.candidates:
+            fillers |= diffusion_fillers(model, num_samples=candidates, tick=bar.update, **options)
+        rows, filled = compare_fillers(items, fillers, judge, model.vocabulary, counts, seed=args.seed)
+    return {"rows": rows, "seconds": round(perf_counter() - started, 1), "filled": filled}
+
+
+if __name__ == "__main__":
+    run(main)

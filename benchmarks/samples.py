@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, diversity and copying, beside real text's.
+
+    python benchmarks/samples.py --model textdiff/weights/english --judge runs/english-gpt2 \
+        --real ../shared/data/tinystories/test.txt.gz --training-files ../shared/data/tinystories/train.txt.gz \
+        --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
+
+All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that the model
+draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower entropy than real text's
+is dull, not good. Besides the table: a plot of perplexity against entropy, beside the JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from textdiff.cli import run
+
+SHOWN = (
+    "texts", "steps", "temperature", "judge_perplexity", "judge_nats_per_token", "entropy_per_text", "entropy_pooled",
+    "distinct_1", "distinct_2", "distinct_3", "distinct_4", "self_bleu", "longest_copy", "mean_longest_copy",
+    "mean_words", "seconds",
+)  # fmt: skip
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", help="diffusion model (default: the bundled one)")
+    add("--judge", required=True, help="causal language model: folder or hub id")
+    add("--real", nargs="+", required=True, metavar="FILE", help="held-out text to stand beside")
+    add("--held-out", action="store_true", help="of --real, only the texts that training held out (1 in 100)")
+    add("--training-files", nargs="+", required=True, metavar="FILE", help="where copies are looked for")
+    add("--steps", type=int, nargs="+", default=[8, 16, 32, 64], help="denoising steps (default: 8 16 32 64)")
+    add("--samplers", nargs="+", default=["ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all four")
+    add("--score-temperatures", type=float, nargs="+", default=[1.0], help="default: 1.0")
+    add("--num-samples", type=int, default=200, help="texts of each row (default: 200)")
+    add("--seed", type=int, default=0, help="of all texts (default: 0)")
+    add("--json", help="file for all figures and texts; the plot goes beside it")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draw all samples, then print one table."""
+    args = parse_args(argv)
+    from textdiff import __version__
+    from textdiff.text.evaluation import copy_metrics, training_texts
+    from textdiff.text.judge import Judge
+    from textdiff.text.language_model import DiffusionLM
+    from textdiff.text.reports import birth_certificate, check_target, listing, table
+
+    check_target(args.json)
+    if args.num_samples < 2:
+        raise ValueError(f"--num-samples is {args.num_samples}: it must be at least 2, to compare texts with each other.")
+    settings = check_settings(args)
+    judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
+    certificate = birth_certificate(
+        version=__version__, model=args.model or "english (bundled)", judge=judge.name, real=args.real, n=args.num_samples, seed=args.seed,
+        held_out_only=args.held_out or None, training_files=args.training_files, nfe="steps + 1",
+    )  # fmt: skip
+    sets = reference_sets(args, model, judge)
+    rows = [row for row, _ in sets]
+    for setting in settings:
+        sets.append(draw(args, model, judge, setting))
+        rows.append(sets[-1][0])
+        save(args.json, certificate, sets)
+    copies = copy_metrics({str(i): texts for i, (_, texts) in enumerate(sets)}, training_texts(args.training_files))
+    for i, row in enumerate(rows):
+        row |= copies[str(i)]
+    save(args.json, certificate, sets)
+    shown = [{name: row.get(name) for name in SHOWN} for row in rows]
+    sys.stdout.write(f"{table(shown)}\n\n{listing(certificate)}\n")
+    if args.json:
+        plot(rows, Path(args.json).with_suffix(".png"))
+
+
+def check_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
+    """Every (sampler, steps, temperature), none of them refused later."""
+    from textdiff.text.sampling import Sampling
+
+    settings = list(product(args.samplers, args.steps, args.score_temperatures))
+    for sampler, steps, temperature in settings:
+        Sampling(num_inference_steps=steps, sampler=sampler, score_temperature=temperature, seed=args.seed)
+    return settings
+
+
+def measured(
+    labels: dict[str, Any], texts: list[str], judge: Any, seconds: float | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """A row of the table, and its texts."""
+    from textdiff.text.evaluation import text_metrics
+
+    took = {} if seconds is None else {"seconds": round(seconds, 1)}
+    return {**labels, **text_metrics(texts, judge=judge), **took}, texts
+
+
+def reference_sets(args: argparse.Namespace, model: Any, judge: Any) -> list[tuple[dict[str, Any], list[str]]]:
+    """Real text of matched lengths, and the judge's own samples."""
+    from textdiff.text.continuation import LeftToRight
+    from textdiff.text.evaluation import cut_texts, matched_texts, source_texts
+
+    texts = [text for file in args.real for text in source_texts(file, held_out_only=args.held_out)]
+    pool = cut_texts(texts, model.vocabulary, model.window, seed=args.seed)
+    real = matched_texts(pool, model.length_counts, args.num_samples, seed=args.seed)
+    started = perf_counter()
+    own = LeftToRight(judge).texts(args.num_samples, longest=model.window, seed=args.seed)
+    return [
+        measured({"texts": "real text"}, real, judge),
+        measured({"texts": "the judge's own"}, own, judge, perf_counter() - started),
+    ]
+
+
+def draw(args: argparse.Namespace, model: Any, judge: Any, setting: tuple[str, int, float]) -> tuple[dict[str, Any], list[str]]:
+    """One setting's samples and figures, with a bar that every call of the denoiser moves."""
+    from tqdm import tqdm
+
+    from textdiff.text.language_model import CANDIDATES_AT_ONCE
+
+    sampler, steps, temperature = setting
+    calls = -(-args.num_samples // CANDIDATES_AT_ONCE) * (steps + 1)
+    started = perf_counter()
+    with tqdm(total=calls, desc=f"{sampler} {steps} {temperature:g}", unit="call", file=sys.stderr) as bar:
+
+        def called(*_: Any) -> None:
+            bar.update()
+
+        hook = model.denoiser.register_forward_hook(called)
+        try:
+            texts = model.generate(
+                args.num_samples, num_inference_steps=steps, sampler=sampler, score_temperature=temperature,
+                seed=args.seed,
+            )  # fmt: skip
+        finally:
+            hook.remove()
+    labels = {"texts": sampler, "steps": steps, "nfe": steps + 1, "temperature": temperature}
+    return measured(labels, texts, judge, perf_counter() - started)
+
+
+def save(target: str | None, certificate: dict[str, Any], sets: Sequence[tuple[dict[str, Any], list[str]]]) -> None:
+    """Write what is known so far, so that a run cut short is not lost."""
+    from textdiff.text.reports import write_json
+
+    if target:
+        rows = [{**row, "samples": texts} for row, texts in sets]
+        write_json({"certificate": certificate, "rows": rows}, target)
+
+
+def plot(rows: Sequence[dict[str, Any]], file: Path) -> None:
+    """Judge perplexity against entropy; a line joins the steps of one sampler and temperature."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 5))
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        name = row["texts"] if "steps" not in row else f"{row['texts']}, temperature {row['temperature']:g}"
+        lines.setdefault(name, []).append(row)
+    for name, points in lines.items():
+        x, y = ([point[key] for point in points] for key in ("entropy_per_text", "judge_perplexity"))
+        axes.plot(x, y, marker="o" if "steps" in points[0] else "*", markersize=6 if "steps" in points[0] else 14, label=name)
+        for point in points:
+            if "steps" in point:
+                at = (point["entropy_per_text"], point["judge_perplexity"])
+                axes.annotate(str(point["steps"]), at, textcoords="offset points", xytext=(4, 4), fontsize=8)
+    axes.set_xlabel("entropy of a text's words, nats (right: more varied)")
+    axes.set_ylabel(f"perplexity under {rows[0]['judge']} (down: likelier)")
+    axes.set_yscale("log")
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    run(main)

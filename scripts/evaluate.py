@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Measure a diffusion language model, a file of texts, or predictions against references.
+
+    python scripts/evaluate.py --task bound --file held_out.txt
+    python scripts/evaluate.py --task samples --num-samples 200 --steps 32 --judge gpt2 --training-files stories.txt
+    python scripts/evaluate.py --task texts --file real.txt --judge gpt2
+    python scripts/evaluate.py --task infill --file held_out.txt --judge gpt2 --training-files stories.txt
+    python scripts/evaluate.py --task compare --predictions mine.txt --references theirs.txt
+
+Texts are divided as in training: by <|endoftext|>, else by blank lines, else one a line; predictions and references are
+one a line. A judge is a causal language model, folder or hub id. Perplexity never stands alone: see docs/how_it_works.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textdiff.cli import run
+
+if TYPE_CHECKING:
+    from textdiff.text.language_model import DiffusionLM
+
+Report = tuple[dict[str, Any], dict[str, Any]]  # figures to show, and what else goes into the JSON
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--task", required=True, help="bound, samples, texts, infill or compare")
+    add("--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)")
+    add("--file", help="texts for bound, texts and infill: UTF-8, .txt or .txt.gz; of a .tsv, the first column")
+    add("--held-out", action="store_true", help="of --file, only the texts that training on it holds out (1 in 100)")
+    add("--limit", type=int, help="pieces of text (default: all), or infill items (default: 200), drawn at random")
+    add("--judge", help="causal language model that charges texts: folder or hub id")
+    add("--training-files", nargs="+", metavar="FILE", help="what the model was trained on: for copies and for counts")
+    add("--levels", type=int, default=16, help="bound: noise levels a text (default: 16)")
+    add("--num-samples", type=int, help="samples: texts to draw (default: 200); infill: candidates, the best counts (1)")
+    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
+    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--score-temperature", type=float, default=1.0, help="below 1: likelier, less varied (default: 1)")
+    add("--seed", type=int, default=0, help="of texts and noise (default: 0)")
+    add("--batch-size", type=int, default=32, help="texts the judge reads at once (default: 32)")
+    add("--predictions", metavar="FILE", help="compare: one text a line")
+    add("--references", metavar="FILE", help="compare: one text a line")
+    add("--json", metavar="FILE", help="write everything there too; - prints JSON instead of the table")
+    return parser.parse_args(argv)
+
+
+def task_bound(args: argparse.Namespace) -> Report:
+    """The likelihood bound of a file's texts."""
+    from textdiff.text.scoring import ROWS_AT_ONCE
+
+    model = load_model(args)
+    texts = cut_file(args, model)
+    draws = len(texts) * (args.levels + max(2, args.levels // 4))
+    with denoiser_progress(model, 2 * math.ceil(draws / ROWS_AT_ONCE)):
+        found = model.score(texts, levels=args.levels, seed=args.seed)
+    return {
+        "n": len(texts), "tokens": found.tokens, "bytes": found.bytes,
+        "bound_nats_per_token": found.nats_per_token, "95_percent_interval": found.nats_per_token_interval,
+        "perplexity_bound": math.exp(found.nats_per_token), "bits_per_byte": found.bits_per_byte,
+        "bits_per_byte_interval": found.bits_per_byte_interval,
+        "length_nats_per_token": found.length_nats_per_token,
+        "perplexity_bound_with_length": math.exp(found.nats_per_token + found.length_nats_per_token),
+    }, {}  # fmt: skip
+
+
+def task_samples(args: argparse.Namespace) -> Report:
+    """Figures of texts drawn from noise."""
+    from textdiff.text.evaluation import text_metrics
+    from textdiff.text.language_model import CANDIDATES_AT_ONCE
+
+    count = 200 if args.num_samples is None else args.num_samples
+    judge, model = load_judge(args), load_model(args)
+    with denoiser_progress(model, math.ceil(count / CANDIDATES_AT_ONCE) * (args.steps + 1)):
+        texts = model.generate(count, seed=args.seed, **sampling_options(args))
+    found = text_metrics(texts, judge=judge, training=training(args), batch_size=args.batch_size, seed=args.seed)
+    return found, {"samples": texts}
+
+
+def task_texts(args: argparse.Namespace) -> Report:
+    """The same figures of a file's texts, cut into pieces as in training where a model is named."""
+    from textdiff.text.evaluation import text_metrics
+
+    judge = load_judge(args)
+    texts = cut_file(args, None if args.model is None else load_model(args))
+    found = text_metrics(texts, judge=judge, training=training(args), batch_size=args.batch_size, seed=args.seed)
+    return found, {}
+
+
+def task_infill(args: argparse.Namespace) -> Report:
+    """Figures of filled blanks beside trivial fillers, with the length given and left free."""
+    from textdiff.text.evaluation import source_texts, token_counts
+    from textdiff.text.infilling import compare_fillers, diffusion_fillers, infill_items
+
+    require(args, "judge", "file", "training_files")
+    judge, model = load_judge(args), load_model(args)
+    texts = source_texts(args.file, held_out_only=args.held_out)
+    number = 200 if args.limit is None else args.limit
+    items = infill_items(texts, model.vocabulary, n=number, window=model.window, seed=args.seed)
+    counts = token_counts(model.vocabulary, training(args) or ())
+    candidates = 1 if args.num_samples is None else args.num_samples
+    with progress(2 * len(items), "text") as tick:
+        fillers = diffusion_fillers(model, num_samples=candidates, tick=tick, **sampling_options(args))
+        rows, shown = compare_fillers(
+            items, fillers, judge, model.vocabulary, counts, seed=args.seed, batch_size=args.batch_size
+        )
+    signature = {row.pop("bleu_signature") for row in rows}
+    return {"rows": rows}, {"bleu_signature": signature.pop(), "filled": shown}
+
+
+def task_compare(args: argparse.Namespace) -> Report:
+    """BLEU and ROUGE-L of predictions against references, by the packaged `evaluate` modules."""
+    require(args, "predictions", "references")
+    predictions, references = read_lines(args.predictions), read_lines(args.references)
+    if len(predictions) != len(references):
+        raise ValueError(
+            f"{args.predictions} has {len(predictions)} lines and {args.references} has {len(references)}: "
+            "give one reference for each prediction, on the same line."
+        )
+    import evaluate
+
+    from textdiff.metrics import path
+
+    metrics = evaluate.combine([evaluate.load(path("bleu")), evaluate.load(path("rouge_l"))])
+    return {"n": len(predictions), **metrics.compute(predictions=predictions, references=references)}, {}
+
+
+TASKS: dict[str, Callable[[argparse.Namespace], Report]] = {
+    "bound": task_bound, "samples": task_samples, "texts": task_texts, "infill": task_infill, "compare": task_compare,
+}  # fmt: skip
+
+
+def require(args: argparse.Namespace, *names: str) -> None:
+    """Refuse a command line that lacks what its task needs."""
+    missing = [f"--{name.replace('_', '-')}" for name in names if not getattr(args, name)]
+    if missing:
+        raise ValueError(f"--task {args.task} needs {' and '.join(missing)}: give {'it' if len(missing) == 1 else 'them'}.")
+
+
+def check(args: argparse.Namespace) -> None:
+    """What can be refused before anything is loaded."""
+    from textdiff.text.reports import check_target
+
+    for name in ("limit", "num_samples", "batch_size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least 1.")
+    check_target(args.json)
+    for file in [args.file, *(args.training_files or [])]:
+        if file is not None and not Path(file).is_file():
+            raise FileNotFoundError(f"No file {file}: give a UTF-8 text file (.txt or .txt.gz).")
+
+
+def load_model(args: argparse.Namespace) -> DiffusionLM:
+    """The diffusion model, once the sampling options are known to be good."""
+    from textdiff.text.language_model import DiffusionLM
+    from textdiff.text.sampling import Sampling
+
+    Sampling(seed=args.seed, **sampling_options(args))
+    return DiffusionLM.from_pretrained(args.model)
+
+
+def load_judge(args: argparse.Namespace) -> Any:
+    """The judge, if one was named."""
+    if args.judge is None:
+        return None
+    from textdiff.text.judge import Judge
+
+    return Judge.from_pretrained(args.judge)
+
+
+def sampling_options(args: argparse.Namespace) -> dict[str, Any]:
+    """How to sample, in the library's words."""
+    return {
+        "num_inference_steps": args.steps, "sampler": args.sampler, "score_temperature": args.score_temperature,
+    }  # fmt: skip
+
+
+def cut_file(args: argparse.Namespace, model: DiffusionLM | None) -> list[str]:
+    """The texts of --file, in a model's pieces if there is one, at most --limit of them in random order."""
+    from textdiff.text.evaluation import cut_texts, shuffled, source_texts
+
+    require(args, "file")
+    texts = source_texts(args.file, held_out_only=args.held_out)
+    if model is None:
+        return shuffled(texts, seed=args.seed)[: args.limit]
+    return [text for text, _ in cut_texts(texts, model.vocabulary, model.window, seed=args.seed)][: args.limit]
+
+
+def training(args: argparse.Namespace) -> Iterator[str] | None:
+    """The texts of --training-files, if there are any."""
+    from textdiff.text.evaluation import training_texts
+
+    return training_texts(args.training_files) if args.training_files else None
+
+
+def read_lines(file: str) -> list[str]:
+    """The lines of a file, empty ones kept, since line i belongs to line i of another file."""
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"No file {file}: give a UTF-8 text file with one text a line.")
+    try:
+        content = Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 (byte {error.start}): convert it, for example with iconv.") from error
+    if not content.strip():
+        raise ValueError(f"{file} holds no text: give one text a line.")
+    return content.removesuffix("\n").split("\n")
+
+
+@contextmanager
+def progress(total: int, unit: str) -> Iterator[Callable[[], Any]]:
+    """A bar on stderr; what is yielded moves it by one."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=unit, file=sys.stderr) as bar:
+        yield bar.update
+
+
+@contextmanager
+def denoiser_progress(model: DiffusionLM, calls: int) -> Iterator[None]:
+    """A bar that every call of the denoiser moves."""
+    with progress(calls, "call") as tick:
+
+        def called(*_: Any) -> None:
+            tick()
+
+        hook = model.denoiser.register_forward_hook(called)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """How the figures came about."""
+    from textdiff import __version__
+    from textdiff.text.reports import birth_certificate
+
+    facts = {
+        "task": args.task, "data": args.file, "held_out_only": args.held_out or None, "judge": args.judge,
+        "training_files": args.training_files, "predictions": args.predictions, "references": args.references,
+        "seed": args.seed, "seconds": round(seconds, 1),
+    }  # fmt: skip
+    if args.task in ("bound", "samples", "infill") or args.model:
+        facts = {"model": args.model or "english (bundled)", **facts}
+    if args.task in ("samples", "infill"):
+        facts |= {"steps": args.steps, "nfe": args.steps + 1, "sampler": args.sampler}
+        facts["score_temperature"] = args.score_temperature
+    if args.task == "infill":
+        facts["candidates"] = args.num_samples or 1
+    if args.task == "bound":
+        facts["levels"] = args.levels
+    return birth_certificate(version=__version__, **facts)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Do the task, print its figures and how they came about."""
+    from time import perf_counter
+
+    args = parse_args(argv)
+    if args.task not in TASKS:
+        raise ValueError(f"Unknown task {args.task!r}: choose {', '.join(TASKS)}.")
+    check(args)
+    from textdiff.text.reports import listing, table, write_json
+
+    started = perf_counter()
+    found, extras = TASKS[args.task](args)
+    facts = certificate(args, perf_counter() - started)
+    if args.json is not None:
+        write_json({**found, **extras, "certificate": facts}, args.json)
+    if args.json != "-":
+        figures = table(found["rows"]) if "rows" in found else listing(found)
+        sys.stdout.write(f"{figures}\n\n{listing(facts)}\n")
+
+
+if __name__ == "__main__":
+    sys.path.remove(str(Path(__file__).resolve().parent))  # else `import evaluate` would find this file
+    run(main)

@@ -1,0 +1,111 @@
+"""What every figure carries with it: how it came about, and its way into a table or a JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def birth_certificate(*, version: str, **facts: Any) -> dict[str, Any]:
+    """How a result came about: the facts given, then the package, its commit, and the machine.
+
+    Args:
+        version: of this package.
+        **facts: model, data, seed and the like; those that are None are left out.
+    """
+    given = {name: value for name, value in facts.items() if value is not None}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        **given,
+        "textdiff": version, "commit": _commit(), "torch": torch.__version__,
+        "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu,
+    }  # fmt: skip
+
+
+def _commit() -> str | None:
+    """Short git commit of the checkout, with + where files differ from it; None where there is none."""
+    if not (CHECKOUT / ".git").exists():
+        return None
+    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a Markdown table that is also readable as it stands; columns in the order they first appear.
+
+    Numbers are right-aligned; figures that a row lacks are "-".
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
+    numeric = [all(not isinstance(row.get(name), str) for row in rows) for name in columns]
+    widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(columns))]
+
+    def line(values: Sequence[str]) -> str:
+        padded = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, widths, numeric, strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * (w - 1) + ":" if n else "-" * w for w, n in zip(widths, numeric, strict=True)]
+    return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])
+
+
+def listing(figures: Mapping[str, Any]) -> str:
+    """One result, a figure a line."""
+    width = max(map(len, figures))
+    return "\n".join(f"{name:<{width}}  {_cell(value)}" for name, value in figures.items())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3g}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    return str(value)
+
+
+def write_json(content: Any, target: str | os.PathLike) -> None:
+    """Write JSON to a file, whole or not at all, or to standard output ("-").
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if os.fspath(target) == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(target)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def check_target(target: str | os.PathLike | None) -> None:
+    """Refuse a file that could not be written, before an hour of work and not after it.
+
+    Raises:
+        ValueError: if its folder does not exist, or it is a folder itself.
+    """
+    if target is None or os.fspath(target) == "-":
+        return
+    path = Path(target)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"Cannot write {path}: give a file in a folder that exists.")
