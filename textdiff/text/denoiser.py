@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from textdiff.text.embedding import TokenEmbedding
-from textdiff.text.transformer import Transformer
+from textdiff.text.transformer import LocalMix, Transformer
 
 
 @dataclass
@@ -178,14 +178,14 @@ def segment_positions(attention_mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def init_weights(module: nn.Module) -> None:
     """Initialise one module in place, with functions that leave already loaded weights alone in transformers 5."""
-    if isinstance(module, TokenEmbedding):
+    if isinstance(module, TokenEmbedding | LocalMix):
         module.reset_parameters()
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.5)  # words and places weigh in beside the noisy vectors' unit variance
     for name in ("modulation", "head", "previous_in"):
         silent = getattr(module, name, None)
         if isinstance(silent, nn.Linear):
