@@ -1,4 +1,4 @@
-"""The trainable model against the traps of transformers 5: loading, initialisation, accumulation, noise by process."""
+"""The trainable model against the traps of transformers 5: loading, initialisation, accumulation, noise."""
 
 import json
 import shutil
@@ -12,8 +12,8 @@ from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel, draw_sample_index
 
 SHAPE = {
-    "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-    "conditioning_size": 8, "max_position_embeddings": 12,
+    "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 32, "conditioning_size": 8, "max_position_embeddings": 12,
 }  # fmt: skip
 KNOTS = [4.0, 1.5, 0.3, -2.0, -6.0]
 
@@ -30,7 +30,7 @@ def batch(rows=4, length=10, seed=0):
 
 
 def make_model(recipe=DiffusionLMConfig, **changes):
-    """A model with random weights everywhere, the silent ones too, and a curve that no config could rebuild."""
+    """Random weights everywhere, the silent ones too, and a curve that no config could rebuild."""
     torch.manual_seed(0)
     model = DiffusionLMModel(recipe(**{**SHAPE, **changes}))
     for parameter in model.parameters():
@@ -95,7 +95,8 @@ def test_the_noise_levels_come_back(tmp_path):
 # Traps 2 and 3: parameters that are missing, and initialisation that runs over loaded ones.
 
 FRESH = {
-    "denoiser.known_flag": 0.0, "denoiser.head.weight": 0.0, "denoiser.previous_in.weight": 0.0, "denoiser.head.bias": 0.0,
+    "denoiser.known_flag": 0.0, "denoiser.head.weight": 0.0, "denoiser.previous_in.weight": 0.0,
+    "denoiser.head.bias": 0.0,
     "denoiser.transformer.modulation.weight": 0.0, "denoiser.transformer.blocks.1.modulation.weight": 0.0,
     "denoiser.from_start.weight": 0.02, "denoiser.noisy_in.weight": 0.25, "denoiser.embedding.weight": 1.0,
     "denoiser.transformer.blocks.0.mlp_out.weight": 32**-0.5,
@@ -212,7 +213,9 @@ def test_auto_classes_round_trip(folder):
 
 
 def test_a_config_comes_back_from_json(tmp_path):
-    config = DiffusionLMConfig(**SHAPE, logsnr_max=3.5, noise_seed=9, length_counts=[0, 2, 5], unit_norm=False, dropout=0.1)
+    config = DiffusionLMConfig(
+        **SHAPE, logsnr_max=3.5, noise_seed=9, length_counts=[0, 2, 5], unit_norm=False, dropout=0.1
+    )
     config.save_pretrained(tmp_path)
     again = DiffusionLMConfig.from_pretrained(tmp_path)
     assert again.to_dict() == config.to_dict()
@@ -222,7 +225,10 @@ def test_a_config_comes_back_from_json(tmp_path):
 
 @pytest.mark.parametrize(
     ("recipe", "terms"),
-    [(DiffusionLMConfig, {"reconstruction", "diffusion", "prior"}), (DiffusionLMConfig.diffusion_lm, {"mse", "terminal", "rounding"})],
+    [
+        (DiffusionLMConfig, {"reconstruction", "diffusion", "prior"}),
+        (DiffusionLMConfig.diffusion_lm, {"mse", "terminal", "rounding"}),
+    ],
 )
 def test_every_term_has_its_name_and_they_add_up(recipe, terms):
     for model in (make_model(recipe).train(), make_model(recipe)):

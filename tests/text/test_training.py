@@ -1,4 +1,4 @@
-"""The Trainer's parts against closed forms: averaging, optimiser groups, logs by term, whole and broken checkpoints."""
+"""The Trainer's parts: averaging in closed form, optimiser groups, logs by term, whole and broken checkpoints."""
 
 import json
 import os
@@ -47,13 +47,21 @@ def make_trainer(folder, *, rows=32, decay=0.5, recipe=DiffusionLMConfig, **opti
         conditioning_size=4, max_position_embeddings=8, embedding_dim=4,
     )  # fmt: skip
     model = DiffusionLMModel(config)
-    values = {"logging_steps": 1, "save_steps": 2, "max_steps": 4, "per_device_train_batch_size": 4, **options}
+    values = {
+        "logging_steps": 1,
+        "save_steps": 2,
+        "max_steps": 4,
+        "per_device_train_batch_size": 4,
+        **options,
+    }
     arguments = TrainingArguments(
         output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True, learning_rate=1e-2,
         remove_unused_columns=False, prediction_loss_only=True, label_names=["input_ids"], **values,
     )  # fmt: skip
     ema = EMACallback(model, decay)
-    return DiffusionTrainer(model=model, args=arguments, train_dataset=Rows(rows), eval_dataset=Rows(12), ema=ema)
+    return DiffusionTrainer(
+        model=model, args=arguments, train_dataset=Rows(rows), eval_dataset=Rows(12), ema=ema
+    )
 
 
 # Averaged weights.
@@ -141,7 +149,9 @@ def test_the_optimiser_has_the_groups(tmp_path):
 def test_rows_come_in_order(tmp_path, monkeypatch):
     trainer, seen = make_trainer(tmp_path), []
     forward = trainer.model.forward
-    monkeypatch.setattr(trainer.model, "forward", lambda **inputs: (seen.append(inputs["sample_index"]), forward(**inputs))[1])
+    monkeypatch.setattr(
+        trainer.model, "forward", lambda **inputs: (seen.append(inputs["sample_index"]), forward(**inputs))[1]
+    )
     trainer.train()
     assert torch.cat(seen).tolist() == list(range(16))
 
@@ -168,7 +178,9 @@ def test_terms_are_logged_by_name_and_add_up_to_the_loss(tmp_path, recipe, terms
 
 def test_curves_are_written_and_drawn(tmp_path):
     history = [
-        {"step": 1, "loss": 3.0, "diffusion": 2.0}, {"step": 2, "loss": 2.0, "diffusion": 1.5}, {"step": 2, "eval_loss": 2.5},
+        {"step": 1, "loss": 3.0, "diffusion": 2.0},
+        {"step": 2, "loss": 2.0, "diffusion": 1.5},
+        {"step": 2, "eval_loss": 2.5},
     ]  # fmt: skip
     write_curves(history, tmp_path)
     assert json.loads((tmp_path / "curves.json").read_text()) == history
@@ -255,7 +267,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, place, 
 
 
 def test_a_limit_on_file_size_is_a_sentence_too(tmp_path):
-    """A real failure of the operating system, in a process of its own because the limit cannot be lifted again."""
+    """A real failure of the operating system, in a process of its own: the limit cannot be lifted again."""
     pid = os.fork()
     if pid == 0:
         import resource

@@ -37,11 +37,11 @@ class Preset:
 
 PRESETS = {
     "english": Preset(
-        about="the bundled model: general simple English, 7 M parameters; about 80 min on 2 cores",
+        about="the bundled model: general simple English, 8 M parameters; about 80 min on 2 cores",
         sources=GENERAL_ENGLISH,
     ),
     "english-gpu": Preset(
-        about="the same data at 17 M parameters for one GPU: 25 min on a datacentre card (not yet run)",
+        about="the same data at 20 M parameters for one GPU: 25 min on a datacentre card (not yet run)",
         sources=GENERAL_ENGLISH,
         model={"hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6, "intermediate_size": 1536},
         batch_size=512, max_steps=12000,

@@ -198,13 +198,16 @@ def _dataset_texts(name: str, column: str) -> list[str]:
         _reach_hub(name)
     import datasets
 
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         if path.is_file():
             data = datasets.load_dataset(DATASET_FILES[path.suffix], data_files=str(path), split="train")
         else:
             data = datasets.load_dataset(name, split="train")
-    except datasets.exceptions.DatasetGenerationError as error:
-        raise ValueError(f"--dataset {name} cannot be read ({error.__cause__ or error}): check its files.") from error
+    except (datasets.exceptions.DatasetGenerationError, OSError, ValueError) as error:
+        reason = str(error.__cause__ or error).rstrip(".")
+        raise ValueError(f"--dataset {name} cannot be read ({reason}): check its name and its files.") from error
     if column not in data.column_names:
         raise ValueError(f"--dataset {name} has no column {column!r}: choose one of {', '.join(data.column_names)}.")
     values = [value for value in data[column] if value is not None]
