@@ -101,7 +101,7 @@ def estimate(
 
     The exact denoiser's bound is tight for every text: its own -log p takes out most of the chance.
     """
-    denoiser, levels = BayesDenoiser(chain), AdaptiveLevels(-6.0, logsnr_max, bins=40, decay=0.9)
+    denoiser, levels = BayesDenoiser(chain).eval(), AdaptiveLevels(-6.0, logsnr_max, bins=40, decay=0.9)
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
     sizes = [512] * 10 + [4096] * (count // 4096)
     for batch, size in enumerate(sizes):
@@ -141,6 +141,22 @@ def test_the_bound_of_blanks_is_their_entropy_given_the_rest(chain: Chain) -> No
     found = estimate(chain, logsnr_max=3.0, known=torch.arange(LENGTH) % 2 == 0, count=8192)
     assert abs(found["gap"]) < 0.02
     assert found["bound"] < chain.entropy - 0.3
+
+
+def test_training_adds_a_cross_entropy_that_leaves_the_word_vectors_alone() -> None:
+    model, rows = Recorder(), small_rows()
+    terms, bound = losses(model, rows), losses(model.eval(), rows)
+    extra = terms.pop("cross_entropy")
+    for name, term in bound.items():
+        torch.testing.assert_close(term, terms[name])
+    reconstructed = rows.uniform < 0.3
+    assert reconstructed.any()
+    torch.testing.assert_close(extra[reconstructed], 0.3 * bound["reconstruction"][reconstructed])
+    grads = torch.autograd.grad(
+        extra.sum(), [model.embedding.weight, model.head.weight], allow_unused=True, materialize_grads=True
+    )
+    assert not grads[0].any()
+    assert grads[1].any()
 
 
 def test_a_row_owns_its_noise() -> None:

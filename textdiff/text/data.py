@@ -45,7 +45,7 @@ def read_texts(path: str | os.PathLike) -> list[str]:
     content = content.replace("\r\n", "\n")
     if END_OF_TEXT in content:
         texts = content.split(END_OF_TEXT)
-    elif re.search(r"\n[ \t]*\n", content):
+    elif re.search(r"\n[ \t]*\n", content.strip()):
         texts = re.split(r"\n(?:[ \t]*\n)+", content)
     else:
         texts = content.split("\n")
@@ -86,12 +86,13 @@ def _spans(parts: list[str], tokenizer: Tokenizer, max_length: int, rng: np.rand
         yield parts[0].strip()
         return
     lengths = [len(e.ids) for e in tokenizer.encode_batch_fast(parts, add_special_tokens=False)]
-    start, used, budget = 0, 0, rng.integers(SHORTEST_PIECE, max_length, endpoint=True)
+    shortest = min(SHORTEST_PIECE, max_length)
+    start, used, budget = 0, 0, rng.integers(shortest, max_length, endpoint=True)
     for i, length in enumerate(lengths):
         if i > start and used + length > budget:
             if span := "".join(parts[start:i]).strip():
                 yield span
-            start, used, budget = i, 0, rng.integers(SHORTEST_PIECE, max_length, endpoint=True)
+            start, used, budget = i, 0, rng.integers(shortest, max_length, endpoint=True)
         used += length
     if span := "".join(parts[start:]).strip():
         yield span
