@@ -46,7 +46,7 @@ def parse_length(asked: str | None) -> tuple[int, int] | None:
 def show_steps(steps: Iterator[list[str]]) -> None:
     """Print what the first text reads at every step."""
     for number, readings in enumerate(steps, start=1):
-        sys.stderr.write(f"{number:4d}  {readings[0]}\n")
+        sys.stderr.write(f"{number:4d}  {' '.join(readings[0].split())}\n")
         sys.stderr.flush()
 
 

@@ -59,7 +59,7 @@ def show_steps(model: DiffusionLM, text: str, args: argparse.Namespace) -> None:
         score_temperature=args.score_temperature,
     )  # fmt: skip
     for number, (reading,) in enumerate(steps, start=1):
-        sys.stderr.write(f"{number:4d}  {reading}\n")
+        sys.stderr.write(f"{number:4d}  {' '.join(reading.split())}\n")
         sys.stderr.flush()
 
 

@@ -1,0 +1,79 @@
+"""The denoiser: exact masks, exact output prior, positions by hand."""
+
+import pytest
+import torch
+
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.denoiser import DenoiserConfig, TextDenoiser, segment_positions
+from textdiff.text.language_model import DiffusionLM
+
+
+@pytest.fixture
+def denoiser(bpe_lm: DiffusionLM) -> TextDenoiser:
+    return bpe_lm.denoiser
+
+
+def inputs(rows: int = 2, length: int = 8) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x_t, x0_known, x0_prev = torch.randn(3, rows, length, 16, generator=generator)
+    known = torch.rand(rows, length, generator=generator) < 0.4
+    mask = torch.ones(rows, length, dtype=torch.long)
+    return {"x_t": x_t, "x0_known": x0_known, "x0_prev": x0_prev, "known": known, "attention_mask": mask}
+
+
+def call(denoiser: TextDenoiser, given: dict[str, torch.Tensor]) -> torch.Tensor:
+    logsnr = torch.linspace(-1.0, 1.0, len(given["x_t"]), dtype=torch.float64)
+    return denoiser(logsnr=logsnr, **given).logits
+
+
+@pytest.mark.parametrize("name", ["x_t", "x0_known", "x0_prev", "known"])
+def test_padding_does_not_matter(denoiser: TextDenoiser, name: str) -> None:
+    given = inputs()
+    given["attention_mask"][:, 5:] = 0
+    given["known"][:, 4] = name == "x0_known"  # given vectors are read where known, the others elsewhere
+    changed = {**given, name: given[name].clone()}
+    changed[name][:, 5:] = ~given[name][:, 5:] if name == "known" else 100.0
+    assert torch.equal(call(denoiser, given)[:, :5], call(denoiser, changed)[:, :5])
+    changed[name][:, 4] = ~given[name][:, 4] if name == "known" else 100.0
+    assert not torch.allclose(call(denoiser, given)[:, :4], call(denoiser, changed)[:, :4])
+
+
+def test_neither_padding_nor_companions_nor_other_segments_are_seen(denoiser: TextDenoiser) -> None:
+    given = inputs(rows=2, length=9)
+    given["attention_mask"] = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 0, 0], [1] * 9])
+    packed = call(denoiser, given)
+    for segment in (slice(0, 4), slice(4, 7)):
+        alone = {name: value[:1, segment] for name, value in given.items()}
+        alone["attention_mask"] = torch.ones_like(alone["attention_mask"])
+        logits = denoiser(logsnr=torch.tensor([-1.0], dtype=torch.float64), **alone).logits
+        torch.testing.assert_close(packed[:1, segment], logits, atol=1e-5, rtol=1e-5)
+
+
+def test_known_positions_are_read_from_the_clean_vectors_alone(denoiser: TextDenoiser) -> None:
+    given = inputs()
+    others = ~given["known"]
+    changed = {**given, "x_t": torch.where(given["known"][..., None], 7.0, given["x_t"])}
+    assert torch.equal(call(denoiser, given)[others], call(denoiser, changed)[others])
+    changed = {**given, "x0_known": torch.where(others[..., None], 7.0, given["x0_known"])}
+    assert torch.equal(call(denoiser, given), call(denoiser, changed))
+
+
+def test_the_output_prior_is_the_exact_posterior_of_an_independent_token() -> None:
+    torch.manual_seed(0)
+    denoiser = TextDenoiser(DenoiserConfig(vocab_size=11, embedding_dim=4, hidden_size=16, num_hidden_layers=1))
+    scheduler, t = Scheduler.adaptive([3.0, -6.0]), torch.tensor([0.3], dtype=torch.float64)
+    x_t = torch.randn(1, 5, 4)
+    alpha, sigma = scheduler.alpha_sigma(t)
+    vectors = denoiser.embedding.vectors()
+    density = torch.exp(-(x_t[..., None, :] - alpha * vectors).pow(2).sum(-1) / (2 * sigma**2))
+    posterior = density / density.sum(-1, keepdim=True)
+    mask = torch.ones(1, 5, dtype=torch.long)
+    logits, x0_hat = denoiser(x_t, scheduler.logsnr(t), attention_mask=mask)
+    torch.testing.assert_close(logits.softmax(-1), posterior.float())
+    torch.testing.assert_close(x0_hat, (posterior @ vectors.double()).float())
+
+
+def test_segment_positions_by_hand() -> None:
+    start, end = segment_positions(torch.tensor([[1, 1, 1, 2, 3, 3, 0, 0]]))
+    assert start.tolist() == [[0, 1, 2, 0, 0, 1, 0, 0]]
+    assert end.tolist() == [[2, 1, 0, 0, 1, 0, 0, 0]]
