@@ -1,0 +1,47 @@
+"""Two tiny random models of one tokenizer, and text files, in one folder."""
+
+import pytest
+import torch
+
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
+from textdiff.text.language_model import DiffusionLM
+from textdiff.text.tokenizer import save_tokenizer, train_bpe
+
+SENTENCES = ["The little dog ran home.", "A cat sat on the mat, and it was happy.", "We saw the big red sun."]
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """model/, judge/, real.txt and train.txt."""
+    transformers = pytest.importorskip("transformers")
+    place = tmp_path_factory.mktemp("benchmarks")
+    tokenizer = train_bpe(SENTENCES * 9, 300)
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    denoiser = TextDenoiser(DenoiserConfig(vocab_size=300, max_position_embeddings=32, conditioning_size=16, **small))
+    config = {"length_counts": [0, 0, 0, 0, 5, 5, 5]}
+    DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), tokenizer, config=config).save_pretrained(place / "model")
+    shape = {"n_positions": 128, "n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2}
+    judge = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=300, **shape))
+    judge.save_pretrained(place / "judge")
+    save_tokenizer(tokenizer, place / "judge")
+    (place / "real.txt").write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
+    (place / "train.txt").write_text("The little dog ran far.\nWe saw it.\n", encoding="utf-8")
+    return place
+
+
+@pytest.fixture
+def load(root, place, monkeypatch):
+    """A benchmark as a module, in the folder of the models."""
+    import importlib.util
+
+    monkeypatch.chdir(place)
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"benchmark_{name}", root / "benchmarks" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,0 +1,39 @@
+"""benchmarks/infilling.py from end to end on tiny random models."""
+
+import json
+
+import pytest
+
+NEEDED = "--model model --judge judge --training-files train.txt"
+
+
+def test_a_table_for_each_source(load, tmp_path, capsys):
+    out = tmp_path / "infilling.json"
+    line = f"{NEEDED} --source a=real.txt b=real.txt --n 3 --steps 1 --candidates 1 2 --json {out}"
+    load("infilling").main(line.split())
+    found = json.loads(out.read_text())
+    assert list(found["sources"]) == ["a", "b"] and found["certificate"]["nfe"] == 2
+    for source in found["sources"].values():
+        names = [row["filler"] for row in source["rows"]]
+        assert names == [
+            "original", "diffusion, length given", "diffusion, length free", "diffusion, best of 2, length given",
+            "diffusion, best of 2, length free", "unigram", "left to right (judge)",
+        ]  # fmt: skip
+        assert all(row["context_exact"] == 1 and row["n"] == 3 for row in source["rows"])
+        assert set(source["filled"][0]) == {"blank", *names}
+    assert found["sources"]["a"]["rows"] == found["sources"]["b"]["rows"]
+    assert capsys.readouterr().out.count("| diffusion, length free ") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--source real.txt", "write NAME=FILE"),
+        ("--source a=no.txt", "No file no.txt"),
+        ("--source a=real.txt --n 9", "only 3 sentences fit"),
+        ("--source a=real.txt --n 0", "must be at least 1"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(load, line, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load("infilling").main([*NEEDED.split(), *line.split()])

@@ -1,0 +1,45 @@
+"""benchmarks/samples.py from end to end on tiny random models."""
+
+import json
+
+import pytest
+
+from textdiff.text.language_model import DiffusionLM
+
+NEEDED = "--model model --judge judge --real real.txt --training-files train.txt"
+
+
+def test_a_row_for_each_setting_beside_real_text_and_the_judges_own(load, place, tmp_path, capsys):
+    out = tmp_path / "samples.json"
+    line = f"{NEEDED} --steps 1 2 --samplers ddpm churn --num-samples 3 --json {out}"
+    load("samples").main(line.split())
+    found = json.loads(out.read_text())
+    rows = found["rows"]
+    assert [(row["texts"], row.get("steps")) for row in rows] == [
+        ("real text", None), ("the judge's own", None), ("ddpm", 1), ("ddpm", 2), ("churn", 1), ("churn", 2),
+    ]  # fmt: skip
+    assert sorted(rows[0]["samples"]) == sorted((place / "real.txt").read_text().splitlines())
+    assert rows[0]["longest_copy"] == 4  # The little dog ran
+    model = DiffusionLM.from_pretrained(place / "model")
+    assert rows[3]["samples"] == model.generate(3, num_inference_steps=2, sampler="ddpm", seed=0)
+    wanted = {"judge_perplexity", "entropy_per_text", "distinct_4", "self_bleu", "mean_longest_copy"}
+    assert all(row["n"] == len(row["samples"]) == 3 and wanted <= set(row) for row in rows)
+    assert found["certificate"]["judge"] == "judge"
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr().out
+    assert shown.count("\n| ") >= 7 and "| the judge's own |" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--num-samples 4", "3 real texts for 4 samples"),
+        ("--num-samples 1", "--num-samples is 1"),
+        ("--samplers ddpm euler", "Unknown sampler 'euler'"),
+        ("--steps 8 0", "num_inference_steps is 0"),
+        ("--json no/where.json", "Cannot write no/where.json"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(load, line, message):
+    with pytest.raises(ValueError, match=message):
+        load("samples").main([*NEEDED.split(), *line.split()])
