@@ -93,10 +93,14 @@ class AdaptiveLevels:
         sizes = self.sizes()
         return float(np.clip(sizes[-1] / sizes.sum(), self.floor, 0.5))
 
-    def knots(self) -> list[float]:
-        """log-SNR at uniform t = 0 ... 1 of the curve under which uniform t draws levels in proportion to `sizes`."""
-        sizes = self.sizes()[:-1]
-        density = (1 - self.floor) * sizes / sizes.sum() + self.floor / len(sizes)
+    def knots(self, *, uniform: float | None = None) -> list[float]:
+        """log-SNR at uniform t = 0 ... 1 of the curve under which uniform t draws levels in proportion to `sizes`.
+
+        Args:
+            uniform: share of levels drawn evenly over log-SNR instead; `floor` by default.
+        """
+        sizes, uniform = self.sizes()[:-1], self.floor if uniform is None else uniform
+        density = (1 - uniform) * sizes / sizes.sum() + uniform / len(sizes)
         mass_above = np.append(np.cumsum(density[::-1])[::-1], 0.0)  # chance of a level above each edge: t
         t = np.linspace(0.0, 1.0, len(self.edges))
         knots = np.interp(t, mass_above[::-1] / mass_above[0], self.edges[::-1])

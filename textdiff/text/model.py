@@ -1,7 +1,7 @@
 """The trainable model: forward is the training loss, the denoiser inside is what samplers call.
 
-`DiffusionLMModel` wraps the plain `TextDenoiser` for Trainer, Auto classes and the hub. The noise curve is a float64
-`Scheduler` beside the module, in a JSON file of its own: no cast and no meta-device loading can touch it.
+`DiffusionLMModel` wraps the plain `TextDenoiser` for Trainer, Auto classes and the hub. The noise curve is a
+float64 `Scheduler` beside the module, in a JSON file of its own: no cast and no meta-device loading touches it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from textdiff.text.denoiser import DenoiserConfig, DenoiserOutput, TextDenoiser,
 from textdiff.text.objectives import bound_terms, diffusion_lm_terms, draw_rows, update_levels
 
 LEVELS_FILE = "noise_levels.json"
+UNIFORM_IN_TRAINING = 0.4  # share of training levels drawn evenly over log-SNR
 
 
 class DiffusionLMConfig(PreTrainedConfig):
@@ -58,15 +59,23 @@ class DiffusionLMConfig(PreTrainedConfig):
 
     @classmethod
     def diffusion_lm(cls, **kwargs: Any) -> DiffusionLMConfig:
-        """The namesake's recipe: free embeddings, x0 regression, sqrt curve, no self-conditioning (arXiv 2205.14217)."""
-        return cls(**{"unit_norm": False, "categorical": False, "self_conditioning_rate": 0.0, "dropout": 0.1, **kwargs})
+        """The namesake's recipe: free embeddings, x0 regression, sqrt curve, one estimate (arXiv 2205.14217)."""
+        return cls(
+            **{
+                "unit_norm": False,
+                "categorical": False,
+                "self_conditioning_rate": 0.0,
+                "dropout": 0.1,
+                **kwargs,
+            }
+        )
 
     def denoiser_config(self) -> DenoiserConfig:
         """The denoiser's part."""
         return DenoiserConfig(**{field.name: getattr(self, field.name) for field in fields(DenoiserConfig)})
 
     def initial_scheduler(self) -> Scheduler:
-        """The curve before training: uniform in log-SNR for the bound recipe (it then adapts), `sqrt` for Diffusion-LM."""
+        """The curve before training: uniform in log-SNR for the bound (it adapts), `sqrt` for Diffusion-LM."""
         if self.categorical:
             return Scheduler.adaptive([self.logsnr_max, self.logsnr_min])
         return Scheduler.sqrt()
@@ -81,8 +90,8 @@ class DiffusionLMOutput(ModelOutput):
     diffusion: Tensor | None = None
     prior: Tensor | None = None
     cross_entropy: Tensor | None = None  # in training only, beside the bound
-    mse: Tensor | None = None         # squared distance per coordinate
-    terminal: Tensor | None = None    # squared length per coordinate
+    mse: Tensor | None = None  # squared distance per coordinate
+    terminal: Tensor | None = None  # squared length per coordinate
     rounding: Tensor | None = None
 
 
@@ -112,7 +121,7 @@ class DiffusionLMModel(PreTrainedModel):
     def initialize_weights(self) -> None:
         """Initialise what is not loaded.
 
-        Transformers 5 itself passes over modules that own no parameter, blocks for one, whose gates then are not zero.
+        Transformers 5 passes over modules that own no parameter, such as blocks: gates would not be zero.
         """
         self.denoiser.reset_parameters()
 
@@ -130,7 +139,8 @@ class DiffusionLMModel(PreTrainedModel):
             input_ids: [B, L].
             attention_mask: [B, L]; 0 = padding, else the number of the segment. All ones if left out.
             known: bool [B, L], True = given: enters clean, is not counted. Nothing is given if left out.
-            sample_index: integers [B] that name the rows' noise; drawn with `generator` if left out, others on each process.
+            sample_index: integers [B] that name the rows' noise; if left out, drawn with `generator`,
+                others on each process.
             generator: source of `sample_index`.
         """
         device = input_ids.device
@@ -147,7 +157,7 @@ class DiffusionLMModel(PreTrainedModel):
         )  # fmt: skip
         if self.config.categorical:
             share = self.levels.reconstruction_share
-            terms, observed = bound_terms(self.denoiser, self.scheduler, rows, share)
+            terms, observed = bound_terms(self.denoiser, self._loss_curve(), rows, share)
             if self.training:
                 self._learn_levels(observed)
         else:
@@ -155,8 +165,14 @@ class DiffusionLMModel(PreTrainedModel):
         means = {name: term.mean() for name, term in terms.items()}
         return DiffusionLMOutput(loss=sum(means.values()), **{k: v.detach() for k, v in means.items()})
 
+    def _loss_curve(self) -> Scheduler:
+        """The curve that noise levels are drawn from; in training, cross-entropy wants more of the noisy ones."""
+        if not self.training:
+            return self.scheduler
+        return Scheduler.adaptive(self.levels.knots(uniform=UNIFORM_IN_TRAINING))
+
     def _learn_levels(self, observed: tuple[Tensor, ...]) -> None:
-        """Move the noise levels once per optimiser step, by all its rows, however they are split into passes."""
+        """Move the noise levels once per optimiser step, by all its rows, however passes split them."""
         self._observed.append(tuple(part.detach() for part in observed))
         if len(self._observed) >= self.accumulation_steps:
             update_levels(self.levels, *map(torch.cat, zip(*self._observed, strict=True)))
@@ -168,7 +184,7 @@ class DiffusionLMModel(PreTrainedModel):
         return self.denoiser(x_t, self.scheduler.logsnr(t), **conditions)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Write weights, config and scheduler, and the state of the noise levels, from which training goes on."""
+        """Write weights, config, scheduler and the state of the noise levels, from which training goes on."""
         super().save_pretrained(save_directory, **kwargs)
         self.scheduler.save_pretrained(save_directory)
         Path(save_directory, LEVELS_FILE).write_text(json.dumps(self.levels.state_dict()), encoding="utf-8")
@@ -193,7 +209,9 @@ class DiffusionLMModel(PreTrainedModel):
         if not folder.is_dir():
             from huggingface_hub import snapshot_download
 
-            wanted = {k: kwargs[k] for k in ("revision", "cache_dir", "token", "local_files_only") if k in kwargs}
+            wanted = {
+                k: kwargs[k] for k in ("revision", "cache_dir", "token", "local_files_only") if k in kwargs
+            }
             folder = Path(snapshot_download(str(name), allow_patterns=["*.json"], **wanted))
         loaded.load_noise_levels(folder / kwargs.get("subfolder", ""))
         return model
