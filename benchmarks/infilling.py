@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Infilling on held-out sentences, one random span of 1 to 5 words blanked, beside trivial fillers: a table a source.
+"""Infilling on held-out sentences, one random span of 1 to 5 words blanked, beside trivial fillers: a table a
+source.
 
     python benchmarks/infilling.py --model textdiff/weights/english --judge runs/english-gpt2 \
-        --source stories=../shared/data/tinystories/test.txt.gz --training-files ../shared/data/tinystories/train.txt.gz \
-        --json infilling.json
+        --source stories=../shared/data/tinystories/test.txt.gz --training-files
+        ../shared/data/tinystories/train.txt.gz \ --json infilling.json
 
-The judge is a causal language model trained on the same text. It charges every filled text, and writes one row itself:
-its own continuation of the left part, which does not see the right one.
+The judge is a causal language model trained on the same text. It charges every filled text, and writes one
+row itself: its own continuation of the left part, which does not see the right one.
 """
 
 from __future__ import annotations
@@ -24,15 +25,29 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--model", help="diffusion model (default: the bundled one)")
     add("--judge", required=True, help="causal language model: folder or hub id")
     add("--source", nargs="+", required=True, metavar="NAME=FILE", help="held-out texts")
     add("--held-out", action="store_true", help="keep only the texts that training held out (1 in 100)")
-    add("--training-files", nargs="+", required=True, metavar="FILE", help="where the unigram filler counts its tokens")
+    add(
+        "--training-files",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="where the unigram filler counts its tokens",
+    )
     add("--n", type=int, default=200, help="sentences of each source (default: 200)")
-    add("--candidates", type=int, nargs="+", default=[1], help="candidates a blank, the best counts (default: 1)")
+    add(
+        "--candidates",
+        type=int,
+        nargs="+",
+        default=[1],
+        help="candidates a blank, best counts (default: 1)",
+    )
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
     add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
     add("--score-temperature", type=float, default=1.0, help="below 1: likelier, less varied (default: 1)")
@@ -55,9 +70,11 @@ def main(argv: list[str] | None = None) -> None:
     sources = read_sources(args, model)
     counts = token_counts(model.vocabulary, training_texts(args.training_files))
     certificate = birth_certificate(
-        version=__version__, model=args.model or "english (bundled)", judge=judge.name, sources=args.source, n=args.n, steps=args.steps,
+        version=__version__, model=args.model or "english (bundled)", judge=judge.name,
+        sources=args.source, n=args.n, steps=args.steps,
         held_out_only=args.held_out or None, nfe=args.steps + 1, sampler=args.sampler, seed=args.seed,
-        score_temperature=args.score_temperature, candidates=args.candidates, training_files=args.training_files,
+        score_temperature=args.score_temperature, candidates=args.candidates,
+        training_files=args.training_files,
     )  # fmt: skip
     results: dict[str, Any] = {}
     for name, items in sources.items():
@@ -94,7 +111,8 @@ def measure(
     from textdiff.text.infilling import compare_fillers, diffusion_fillers
 
     options = {
-        "num_inference_steps": args.steps, "sampler": args.sampler, "score_temperature": args.score_temperature,
+        "num_inference_steps": args.steps, "sampler": args.sampler,
+        "score_temperature": args.score_temperature,
     }  # fmt: skip
     started, fillers = perf_counter(), {}
     with tqdm(total=2 * len(args.candidates) * len(items), desc=name, unit="text", file=sys.stderr) as bar:

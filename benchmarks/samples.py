@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, diversity and copying, beside real text's.
+"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, diversity and copying, beside
+real text's.
 
     python benchmarks/samples.py --model textdiff/weights/english --judge runs/english-gpt2 \
-        --real ../shared/data/tinystories/test.txt.gz --training-files ../shared/data/tinystories/train.txt.gz \
-        --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
+        --real ../shared/data/tinystories/test.txt.gz --training-files ../shared/data/tinystories/train.txt.gz
+        \ --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
 
-All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that the model
-draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower entropy than real text's
-is dull, not good. Besides the table: a plot of perplexity against entropy, beside the JSON file.
+All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that
+the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower
+entropy than real text's is dull, not good. Besides the table: a plot of perplexity against entropy, beside
+the JSON file.
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ from typing import Any
 from textdiff.cli import run
 
 SHOWN = (
-    "texts", "steps", "temperature", "judge_perplexity", "judge_nats_per_token", "entropy_per_text", "entropy_pooled",
-    "distinct_1", "distinct_2", "distinct_3", "distinct_4", "self_bleu", "longest_copy", "mean_longest_copy",
-    "mean_words", "seconds",
+    "texts", "steps", "temperature", "judge_perplexity", "judge_nats_per_token", "judge_left_out",
+    "entropy_per_text", "entropy_pooled", "distinct_1", "distinct_2", "distinct_3", "distinct_4", "self_bleu",
+    "longest_copy", "mean_longest_copy", "mean_words", "seconds",
 )  # fmt: skip
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--model", help="diffusion model (default: the bundled one)")
     add("--judge", required=True, help="causal language model: folder or hub id")
@@ -58,11 +62,14 @@ def main(argv: list[str] | None = None) -> None:
 
     check_target(args.json)
     if args.num_samples < 2:
-        raise ValueError(f"--num-samples is {args.num_samples}: it must be at least 2, to compare texts with each other.")
+        raise ValueError(
+            f"--num-samples is {args.num_samples}: it must be at least 2, to compare texts with each other."
+        )
     settings = check_settings(args)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
     certificate = birth_certificate(
-        version=__version__, model=args.model or "english (bundled)", judge=judge.name, real=args.real, n=args.num_samples, seed=args.seed,
+        version=__version__, model=args.model or "english (bundled)", judge=judge.name,
+        real=args.real, n=args.num_samples, seed=args.seed,
         held_out_only=args.held_out or None, training_files=args.training_files, nfe="steps + 1",
     )  # fmt: skip
     sets = reference_sets(args, model, judge)
@@ -71,7 +78,9 @@ def main(argv: list[str] | None = None) -> None:
         sets.append(draw(args, model, judge, setting))
         rows.append(sets[-1][0])
         save(args.json, certificate, sets)
-    copies = copy_metrics({str(i): texts for i, (_, texts) in enumerate(sets)}, training_texts(args.training_files))
+    copies = copy_metrics(
+        {str(i): texts for i, (_, texts) in enumerate(sets)}, training_texts(args.training_files)
+    )
     for i, row in enumerate(rows):
         row |= copies[str(i)]
     save(args.json, certificate, sets)
@@ -101,7 +110,9 @@ def measured(
     return {**labels, **text_metrics(texts, judge=judge), **took}, texts
 
 
-def reference_sets(args: argparse.Namespace, model: Any, judge: Any) -> list[tuple[dict[str, Any], list[str]]]:
+def reference_sets(
+    args: argparse.Namespace, model: Any, judge: Any
+) -> list[tuple[dict[str, Any], list[str]]]:
     """Real text of matched lengths, and the judge's own samples."""
     from textdiff.text.continuation import LeftToRight
     from textdiff.text.evaluation import cut_texts, matched_texts, source_texts
@@ -117,33 +128,29 @@ def reference_sets(args: argparse.Namespace, model: Any, judge: Any) -> list[tup
     ]
 
 
-def draw(args: argparse.Namespace, model: Any, judge: Any, setting: tuple[str, int, float]) -> tuple[dict[str, Any], list[str]]:
+def draw(
+    args: argparse.Namespace, model: Any, judge: Any, setting: tuple[str, int, float]
+) -> tuple[dict[str, Any], list[str]]:
     """One setting's samples and figures, with a bar that every call of the denoiser moves."""
     from tqdm import tqdm
 
+    from textdiff.text.evaluation import on_every_call
     from textdiff.text.language_model import CANDIDATES_AT_ONCE
 
     sampler, steps, temperature = setting
     calls = -(-args.num_samples // CANDIDATES_AT_ONCE) * (steps + 1)
     started = perf_counter()
-    with tqdm(total=calls, desc=f"{sampler} {steps} {temperature:g}", unit="call", file=sys.stderr) as bar:
-
-        def called(*_: Any) -> None:
-            bar.update()
-
-        hook = model.denoiser.register_forward_hook(called)
-        try:
-            texts = model.generate(
-                args.num_samples, num_inference_steps=steps, sampler=sampler, score_temperature=temperature,
-                seed=args.seed,
-            )  # fmt: skip
-        finally:
-            hook.remove()
+    bar = tqdm(total=calls, desc=f"{sampler} {steps} {temperature:g}", unit="call", file=sys.stderr)
+    options = {"num_inference_steps": steps, "sampler": sampler, "score_temperature": temperature}
+    with bar, on_every_call(model.denoiser, bar.update):
+        texts = model.generate(args.num_samples, seed=args.seed, **options)
     labels = {"texts": sampler, "steps": steps, "nfe": steps + 1, "temperature": temperature}
     return measured(labels, texts, judge, perf_counter() - started)
 
 
-def save(target: str | None, certificate: dict[str, Any], sets: Sequence[tuple[dict[str, Any], list[str]]]) -> None:
+def save(
+    target: str | None, certificate: dict[str, Any], sets: Sequence[tuple[dict[str, Any], list[str]]]
+) -> None:
     """Write what is known so far, so that a run cut short is not lost."""
     from textdiff.text.reports import write_json
 
@@ -166,7 +173,13 @@ def plot(rows: Sequence[dict[str, Any]], file: Path) -> None:
         lines.setdefault(name, []).append(row)
     for name, points in lines.items():
         x, y = ([point[key] for point in points] for key in ("entropy_per_text", "judge_perplexity"))
-        axes.plot(x, y, marker="o" if "steps" in points[0] else "*", markersize=6 if "steps" in points[0] else 14, label=name)
+        axes.plot(
+            x,
+            y,
+            marker="o" if "steps" in points[0] else "*",
+            markersize=6 if "steps" in points[0] else 14,
+            label=name,
+        )
         for point in points:
             if "steps" in point:
                 at = (point["entropy_per_text"], point["judge_perplexity"])

@@ -2,13 +2,14 @@
 """Measure a diffusion language model, a file of texts, or predictions against references.
 
     python scripts/evaluate.py --task bound --file held_out.txt
-    python scripts/evaluate.py --task samples --num-samples 200 --steps 32 --judge gpt2 --training-files stories.txt
+    python scripts/evaluate.py --task samples --num-samples 200 --judge gpt2 --training-files stories.txt
     python scripts/evaluate.py --task texts --file real.txt --judge gpt2
     python scripts/evaluate.py --task infill --file held_out.txt --judge gpt2 --training-files stories.txt
     python scripts/evaluate.py --task compare --predictions mine.txt --references theirs.txt
 
-Texts are divided as in training: by <|endoftext|>, else by blank lines, else one a line; predictions and references are
-one a line. A judge is a causal language model, folder or hub id. Perplexity never stands alone: see docs/how_it_works.md.
+Texts are divided as in training: by <|endoftext|>, else by blank lines, else one a line; predictions and
+references are one a line. A judge is a causal language model, folder or hub id. Perplexity never stands
+alone: see docs/how_it_works.md.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from textdiff.text.language_model import DiffusionLM
 
 Report = tuple[dict[str, Any], dict[str, Any]]  # figures to show, and what else goes into the JSON
@@ -31,17 +33,30 @@ Report = tuple[dict[str, Any], dict[str, Any]]  # figures to show, and what else
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--task", required=True, help="bound, samples, texts, infill or compare")
-    add("--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)")
-    add("--file", help="texts for bound, texts and infill: UTF-8, .txt or .txt.gz; of a .tsv, the first column")
-    add("--held-out", action="store_true", help="of --file, only the texts that training on it holds out (1 in 100)")
-    add("--limit", type=int, help="pieces of text (default: all), or infill items (default: 200), drawn at random")
+    add(
+        "--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)"
+    )
+    add(
+        "--file",
+        help="texts for bound, texts and infill: UTF-8, .txt or .txt.gz; of a .tsv, the first column",
+    )
+    add(
+        "--held-out",
+        action="store_true",
+        help="of --file, only the texts that training on it holds out (1 in 100)",
+    )
+    add("--limit", type=int, help="texts at most (default: all), or infill items (default: 200)")
     add("--judge", help="causal language model that charges texts: folder or hub id")
-    add("--training-files", nargs="+", metavar="FILE", help="what the model was trained on: for copies and for counts")
+    add(
+        "--training-files", nargs="+", metavar="FILE", help="the model's training text, for copies and counts"
+    )
     add("--levels", type=int, default=16, help="bound: noise levels a text (default: 16)")
-    add("--num-samples", type=int, help="samples: texts to draw (default: 200); infill: candidates, the best counts (1)")
+    add("--num-samples", type=int, help="texts to draw (default: 200); infill: candidates (default: 1)")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
     add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
     add("--score-temperature", type=float, default=1.0, help="below 1: likelier, less varied (default: 1)")
@@ -55,12 +70,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def task_bound(args: argparse.Namespace) -> Report:
     """The likelihood bound of a file's texts."""
+    from textdiff.text.evaluation import on_every_call
     from textdiff.text.scoring import ROWS_AT_ONCE
 
     model = load_model(args)
     texts = cut_file(args, model)
     draws = len(texts) * (args.levels + max(2, args.levels // 4))
-    with denoiser_progress(model, 2 * math.ceil(draws / ROWS_AT_ONCE)):
+    calls = 2 * math.ceil(draws / ROWS_AT_ONCE)
+    with progress(calls, "call") as bar, on_every_call(model.denoiser, bar.update):
         found = model.score(texts, levels=args.levels, seed=args.seed)
     return {
         "n": len(texts), "tokens": found.tokens, "bytes": found.bytes,
@@ -74,25 +91,30 @@ def task_bound(args: argparse.Namespace) -> Report:
 
 def task_samples(args: argparse.Namespace) -> Report:
     """Figures of texts drawn from noise."""
-    from textdiff.text.evaluation import text_metrics
+    from textdiff.text.evaluation import on_every_call
     from textdiff.text.language_model import CANDIDATES_AT_ONCE
 
     count = 200 if args.num_samples is None else args.num_samples
     judge, model = load_judge(args), load_model(args)
-    with denoiser_progress(model, math.ceil(count / CANDIDATES_AT_ONCE) * (args.steps + 1)):
+    calls = math.ceil(count / CANDIDATES_AT_ONCE) * (args.steps + 1)
+    with progress(calls, "call") as bar, on_every_call(model.denoiser, bar.update):
         texts = model.generate(count, seed=args.seed, **sampling_options(args))
-    found = text_metrics(texts, judge=judge, training=training(args), batch_size=args.batch_size, seed=args.seed)
-    return found, {"samples": texts}
+    return measured(args, texts, judge), {"samples": texts}
 
 
 def task_texts(args: argparse.Namespace) -> Report:
     """The same figures of a file's texts, cut into pieces as in training where a model is named."""
-    from textdiff.text.evaluation import text_metrics
-
     judge = load_judge(args)
     texts = cut_file(args, None if args.model is None else load_model(args))
-    found = text_metrics(texts, judge=judge, training=training(args), batch_size=args.batch_size, seed=args.seed)
-    return found, {}
+    return measured(args, texts, judge), {}
+
+
+def measured(args: argparse.Namespace, texts: list[str], judge: Any) -> dict[str, Any]:
+    """Every figure of a set of texts."""
+    from textdiff.text.evaluation import text_metrics
+
+    options = {"batch_size": args.batch_size, "seed": args.seed}
+    return text_metrics(texts, judge=judge, training=training(args), **options)
 
 
 def task_infill(args: argparse.Namespace) -> Report:
@@ -107,8 +129,8 @@ def task_infill(args: argparse.Namespace) -> Report:
     items = infill_items(texts, model.vocabulary, n=number, window=model.window, seed=args.seed)
     counts = token_counts(model.vocabulary, training(args) or ())
     candidates = 1 if args.num_samples is None else args.num_samples
-    with progress(2 * len(items), "text") as tick:
-        fillers = diffusion_fillers(model, num_samples=candidates, tick=tick, **sampling_options(args))
+    with progress(2 * len(items), "text") as bar:
+        fillers = diffusion_fillers(model, num_samples=candidates, tick=bar.update, **sampling_options(args))
         rows, shown = compare_fillers(
             items, fillers, judge, model.vocabulary, counts, seed=args.seed, batch_size=args.batch_size
         )
@@ -134,7 +156,8 @@ def task_compare(args: argparse.Namespace) -> Report:
 
 
 TASKS: dict[str, Callable[[argparse.Namespace], Report]] = {
-    "bound": task_bound, "samples": task_samples, "texts": task_texts, "infill": task_infill, "compare": task_compare,
+    "bound": task_bound, "samples": task_samples, "texts": task_texts, "infill": task_infill,
+    "compare": task_compare,
 }  # fmt: skip
 
 
@@ -142,7 +165,9 @@ def require(args: argparse.Namespace, *names: str) -> None:
     """Refuse a command line that lacks what its task needs."""
     missing = [f"--{name.replace('_', '-')}" for name in names if not getattr(args, name)]
     if missing:
-        raise ValueError(f"--task {args.task} needs {' and '.join(missing)}: give {'it' if len(missing) == 1 else 'them'}.")
+        raise ValueError(
+            f"--task {args.task} needs {' and '.join(missing)}: give {'it' if len(missing) == 1 else 'them'}."
+        )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -180,7 +205,8 @@ def load_judge(args: argparse.Namespace) -> Any:
 def sampling_options(args: argparse.Namespace) -> dict[str, Any]:
     """How to sample, in the library's words."""
     return {
-        "num_inference_steps": args.steps, "sampler": args.sampler, "score_temperature": args.score_temperature,
+        "num_inference_steps": args.steps, "sampler": args.sampler,
+        "score_temperature": args.score_temperature,
     }  # fmt: skip
 
 
@@ -192,7 +218,9 @@ def cut_file(args: argparse.Namespace, model: DiffusionLM | None) -> list[str]:
     texts = source_texts(args.file, held_out_only=args.held_out)
     if model is None:
         return shuffled(texts, seed=args.seed)[: args.limit]
-    return [text for text, _ in cut_texts(texts, model.vocabulary, model.window, seed=args.seed)][: args.limit]
+    return [text for text, _ in cut_texts(texts, model.vocabulary, model.window, seed=args.seed)][
+        : args.limit
+    ]
 
 
 def training(args: argparse.Namespace) -> Iterator[str] | None:
@@ -209,34 +237,19 @@ def read_lines(file: str) -> list[str]:
     try:
         content = Path(file).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 (byte {error.start}): convert it, for example with iconv.") from error
+        raise ValueError(
+            f"{file} is not UTF-8 (byte {error.start}): convert it, for example with iconv."
+        ) from error
     if not content.strip():
         raise ValueError(f"{file} holds no text: give one text a line.")
     return content.removesuffix("\n").split("\n")
 
 
-@contextmanager
-def progress(total: int, unit: str) -> Iterator[Callable[[], Any]]:
-    """A bar on stderr; what is yielded moves it by one."""
+def progress(total: int, unit: str) -> tqdm:
+    """A bar on stderr."""
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=unit, file=sys.stderr) as bar:
-        yield bar.update
-
-
-@contextmanager
-def denoiser_progress(model: DiffusionLM, calls: int) -> Iterator[None]:
-    """A bar that every call of the denoiser moves."""
-    with progress(calls, "call") as tick:
-
-        def called(*_: Any) -> None:
-            tick()
-
-        hook = model.denoiser.register_forward_hook(called)
-        try:
-            yield
-        finally:
-            hook.remove()
+    return tqdm(total=total, unit=unit, file=sys.stderr)
 
 
 def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:

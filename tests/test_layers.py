@@ -41,6 +41,9 @@ FLOORS = {
         "model": 3, "data": 3,
         "control": 4, "training": 4, "evaluation": 4,
         "language_model": 5,
+        "reports": 0,
+        "continuation": 4,
+        "infilling": 6,
     },
 }  # fmt: skip
 

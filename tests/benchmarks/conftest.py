@@ -19,10 +19,21 @@ def place(tmp_path_factory):
     tokenizer = train_bpe(SENTENCES * 9, 300)
     torch.manual_seed(0)
     small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    denoiser = TextDenoiser(DenoiserConfig(vocab_size=300, max_position_embeddings=32, conditioning_size=16, **small))
+    denoiser = TextDenoiser(
+        DenoiserConfig(vocab_size=300, max_position_embeddings=32, conditioning_size=16, **small)
+    )
     config = {"length_counts": [0, 0, 0, 0, 5, 5, 5]}
-    DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), tokenizer, config=config).save_pretrained(place / "model")
-    shape = {"n_positions": 128, "n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2}
+    DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), tokenizer, config=config).save_pretrained(
+        place / "model"
+    )
+    shape = {
+        "n_positions": 128,
+        "n_embd": 16,
+        "n_layer": 1,
+        "n_head": 2,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     judge = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=300, **shape))
     judge.save_pretrained(place / "judge")
     save_tokenizer(tokenizer, place / "judge")

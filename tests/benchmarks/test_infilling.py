@@ -16,7 +16,8 @@ def test_a_table_for_each_source(load, tmp_path, capsys):
     for source in found["sources"].values():
         names = [row["filler"] for row in source["rows"]]
         assert names == [
-            "original", "diffusion, length given", "diffusion, length free", "diffusion, best of 2, length given",
+            "original", "diffusion, length given", "diffusion, length free",
+            "diffusion, best of 2, length given",
             "diffusion, best of 2, length free", "unigram", "left to right (judge)",
         ]  # fmt: skip
         assert all(row["context_exact"] == 1 and row["n"] == 3 for row in source["rows"])

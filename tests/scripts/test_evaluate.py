@@ -1,4 +1,4 @@
-"""scripts/evaluate.py in process, each task on tiny random models, and every refusal: one sentence, exit code 2."""
+"""scripts/evaluate.py: each task on tiny random models, and every refusal: one sentence, exit code 2."""
 
 import importlib.util
 import json
@@ -33,9 +33,13 @@ def place(tmp_path_factory):
     tokenizer = train_bpe(SENTENCES * 9, 300)
     torch.manual_seed(0)
     small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    denoiser = TextDenoiser(DenoiserConfig(vocab_size=300, max_position_embeddings=32, conditioning_size=16, **small))
+    denoiser = TextDenoiser(
+        DenoiserConfig(vocab_size=300, max_position_embeddings=32, conditioning_size=16, **small)
+    )
     config = {"length_counts": [0, 0, 0, 0, 5, 5, 5]}
-    DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), tokenizer, config=config).save_pretrained(place / "model")
+    DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), tokenizer, config=config).save_pretrained(
+        place / "model"
+    )
     (place / "real.txt").write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
     (place / "train.txt").write_text("The little dog ran far.\nWe saw it.\n", encoding="utf-8")
     (place / "two.txt").write_text("One line.\nAnother line.\n", encoding="utf-8")
@@ -88,9 +92,11 @@ def test_bound_agrees_with_the_library(call, place):
 
 
 def test_samples_are_those_of_generate(call, place, judge):
-    line = "--task samples --model model --num-samples 3 --steps 2 --sampler ddim --seed 5 --training-files train.txt"
-    found = call(f"{line} --judge {judge}")
-    texts = DiffusionLM.from_pretrained(place / "model").generate(3, num_inference_steps=2, sampler="ddim", seed=5)
+    line = "--task samples --model model --num-samples 3 --steps 2 --sampler ddim --seed 5"
+    found = call(f"{line} --training-files train.txt --judge {judge}")
+    texts = DiffusionLM.from_pretrained(place / "model").generate(
+        3, num_inference_steps=2, sampler="ddim", seed=5
+    )
     assert found["samples"] == texts and found["n"] == 3 and found["judge"] == "judge"
     assert found["judge_perplexity"] > 1 and found["longest_copy"] >= 0 and found["distinct_4"] <= 1
     assert found["certificate"]["nfe"] == 3 and found["certificate"]["sampler"] == "ddim"
@@ -104,7 +110,8 @@ def test_texts_as_they_stand_and_limited(call):
 
 
 def test_infill_and_its_table(script, call, judge, capsys, tmp_path):
-    line = f"--task infill --model model --judge {judge} --file real.txt --training-files train.txt --limit 3 --steps 2"
+    line = f"--task infill --model model --judge {judge} --file real.txt --training-files train.txt"
+    line = f"{line} --limit 3 --steps 2"
     found = call(line)
     assert [row["filler"] for row in found["rows"]] == [
         "original", "diffusion, length given", "diffusion, length free", "unigram", "left to right (judge)",

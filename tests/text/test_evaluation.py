@@ -1,4 +1,4 @@
-"""Figures of sets of texts, infill items and fillers against counts made by hand; the judge as a writer against its own odds."""
+"""Figures of texts, infill items and fillers against counts by hand; the judge as writer against its odds."""
 
 import math
 from collections import Counter
@@ -29,7 +29,11 @@ from textdiff.text.judge import Judge
 from textdiff.text.tokenizer import train_bpe, train_word_level
 from textdiff.text.vocabulary import Vocabulary
 
-SENTENCES = ["The little dog ran home.", "A cat sat on the mat, and it was happy.", "We saw the big red sun."] * 9
+SENTENCES = [
+    "The little dog ran home.",
+    "A cat sat on the mat, and it was happy.",
+    "We saw the big red sun.",
+] * 9
 TEXTS = ["a b a b", "c d"]
 
 
@@ -129,9 +133,13 @@ def test_infill_items_are_the_sentences_with_one_span_out(bpe):
             assert 1 <= len(words) <= 5 and item.prefix + item.suffix.strip(".")
             assert item.fill[0].isalnum() and item.fill[-1].isalnum()
             assert item.free == f"{item.prefix}[MASK]{item.suffix}"
-            left, both = (len(bpe.encode(t)) for t in (item.prefix.removesuffix(" "), item.prefix + item.fill))
+            left, both = (
+                len(bpe.encode(t)) for t in (item.prefix.removesuffix(" "), item.prefix + item.fill)
+            )
             assert item.tokens == both - left and f"[MASK:{item.tokens}]" in item.fixed
-    assert infill_items(texts, bpe, n=3, window=24) == items != infill_items(texts, bpe, n=3, window=24, seed=1)
+    assert (
+        infill_items(texts, bpe, n=3, window=24) == items != infill_items(texts, bpe, n=3, window=24, seed=1)
+    )
 
 
 @pytest.mark.parametrize("n, message", [(0, "must be at least 1"), (4, "only 3 sentences fit")])
@@ -155,7 +163,9 @@ def test_infill_metrics_by_hand():
     # "bad" costs 1 itself and makes the next word of the fill and the three after it cost 3 each
     assert found["span_nats"] == (1 + 3 + 2) / 2 and found["after_nats"] == (9 + 1) / 2
     assert found["span_and_after_nats"] == 8 and found["text_nats"] == (14 + 3) / 2
-    assert found["span_and_after_half_interval"] == pytest.approx(1.96 * 5)  # 13 and 3: sd 7.07, over the root of 2
+    assert found["span_and_after_half_interval"] == pytest.approx(
+        1.96 * 5
+    )  # 13 and 3: sd 7.07, over the root of 2
     assert found["exact_match"] == 0.5 and found["fill_tokens"] == 2 and found["context_exact"] == 1
     assert 0 < found["text_bleu"] < 100 and found["bleu_signature"].startswith("nrefs:1")
 
@@ -174,10 +184,15 @@ def test_unigram_fills_follow_the_counts(bpe):
     the, dot = bpe.encode(" the")[0], bpe.encode(".")[0]
     items = [Item("We saw ", "x", ".", 1)] * 30 + [Item("We saw", "x", ".", 1)] * 400
     fills = unigram_fills(items, bpe, Counter({the: 3, dot: 1, 0: 1000}), seed=0)
-    assert set(fills[:30]) == {bpe.decode([the]).strip()}  # behind a space, a word begins; <pad> is never drawn
+    assert set(fills[:30]) == {
+        bpe.decode([the]).strip()
+    }  # behind a space, a word begins; <pad> is never drawn
     share = sum(fill == "." for fill in fills[30:]) / 400
     assert share == pytest.approx(0.25, abs=0.07)
-    assert all(len(bpe.encode(f" {fill}")) >= 3 for fill in unigram_fills([Item("a ", "x", "", 3)] * 5, bpe, Counter({the: 1})))
+    assert all(
+        len(bpe.encode(f" {fill}")) >= 3
+        for fill in unigram_fills([Item("a ", "x", "", 3)] * 5, bpe, Counter({the: 1}))
+    )
     with pytest.raises(ValueError, match="no words to draw fills from"):
         unigram_fills(items, bpe, Counter())
     assert token_counts(bpe, ["..", "."])[dot] == 3
@@ -185,7 +200,10 @@ def test_unigram_fills_follow_the_counts(bpe):
 
 def test_draw_inverts_the_cumulative_distribution():
     logits = torch.tensor([[0.2, 0.0, 0.5, 0.3]]).log().double()
-    ids = [draw(logits, torch.tensor([u], dtype=torch.float64)).item() for u in (0.0, 0.19, 0.21, 0.69, 0.71, 1 - 1e-16)]
+    ids = [
+        draw(logits, torch.tensor([u], dtype=torch.float64)).item()
+        for u in (0.0, 0.19, 0.21, 0.69, 0.71, 1 - 1e-16)
+    ]
     assert ids == [0, 0, 2, 2, 3, 3]
 
 
@@ -210,7 +228,11 @@ def test_left_to_right_fills_are_the_models_own_draws(judge, bpe):
     prefixes = ["The little ", "", "A cat", "We saw the "]
     originals = ["dog ran", "We saw", "s", "big red sun"]
     fills = writer.fills(prefixes, originals, seed=3)
-    assert fills == writer.fills(prefixes, originals, seed=3, batch_size=1) != writer.fills(prefixes, originals, seed=4)
+    assert (
+        fills
+        == writer.fills(prefixes, originals, seed=3, batch_size=1)
+        != writer.fills(prefixes, originals, seed=4)
+    )
     for row, (prefix, original) in enumerate(zip(prefixes, originals, strict=True)):
         ids = [1, *bpe.encode(prefix.removesuffix(" "))]
         start, count = len(ids), count_tokens(bpe, prefix, original)
@@ -278,8 +300,13 @@ def test_compare_fillers_asks_the_model_for_each_item_with_a_seed_of_its_own(jud
     ]  # fmt: skip
     assert [row["exact_match"] for row in rows[:4]] == [1, 0.5, 0.5, 0] and len(ticks) == 4
     assert all(row["context_exact"] == 1 for row in rows)
-    assert [asked[0] for asked in model.asked] == [item.fixed for item in items] + [item.free for item in items]
+    assert [asked[0] for asked in model.asked] == [item.fixed for item in items] + [
+        item.free for item in items
+    ]
     seeds = [asked[2] for asked in model.asked]
     assert seeds[:2] == seeds[2:] and seeds[0] != seeds[1]
     assert all(asked[1:2] == (2,) and asked[3] == {"sampler": "ddim"} for asked in model.asked)
-    assert shown[0]["blank"] == "The [MASK] ran home." and shown[0]["diffusion, best of 2, length free"] == "The cat ran home."
+    assert (
+        shown[0]["blank"] == "The [MASK] ran home."
+        and shown[0]["diffusion, best of 2, length free"] == "The cat ran home."
+    )

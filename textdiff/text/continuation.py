@@ -1,8 +1,8 @@
 """Left to right: a causal language model samples on from given beginnings at temperature 1.
 
-Every token is drawn by inverse transform, the first whose cumulative probability passes a uniform number that belongs to
-its text and place alone, so a text does not depend on those drawn beside it. Beginnings of one length run together, with
-the model's cache: no padding and no masks.
+Every token is drawn by inverse transform, the first whose cumulative probability passes a uniform number that
+belongs to its text and place alone, so a text does not depend on those drawn beside it. Beginnings of one
+length run together, with the model's cache: no padding and no masks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class LeftToRight:
     def __init__(self, judge: Judge) -> None:
         backend = getattr(judge.tokenizer, "backend_tokenizer", None)
         if backend is None or judge.start_id is None:
-            raise ValueError(f"The judge {judge.name} cannot write: it wants a fast tokenizer with a start token.")
+            raise ValueError(
+                f"The judge {judge.name} cannot write: it wants a fast tokenizer with a start token."
+            )
         self.judge, self.size = judge, judge.model.get_input_embeddings().num_embeddings
         self.vocabulary = Vocabulary(Tokenizer.from_str(backend.to_str()), self.size)
 
@@ -40,8 +42,8 @@ class LeftToRight:
     ) -> list[str]:
         """Go on from each beginning by as many tokens as an original has; neither sees what follows it.
 
-        Where a beginning ends with a space, the first token begins a word, as in the diffusion model's blanks;
-        tokens that are parts of a character are passed over.
+        Where a beginning ends with a space, the first token begins a word, as in the diffusion model's
+        blanks; tokens that are parts of a character are passed over.
 
         Args:
             prefixes: beginnings; may be empty.
@@ -66,7 +68,9 @@ class LeftToRight:
             barred[end] = False
         first = [self.vocabulary.banned] * count  # the end token cannot be the whole text
         rows = [[self.judge.start_id]] * count
-        drawn = self._sample(rows, [longest] * count, first, barred, end=end, seed=seed, batch_size=batch_size)
+        drawn = self._sample(
+            rows, [longest] * count, first, barred, end=end, seed=seed, batch_size=batch_size
+        )
         return [self.vocabulary.decode(ids).strip(" ") for ids in drawn]
 
     def _first(self, prefix: str) -> Tensor:
@@ -98,7 +102,9 @@ class LeftToRight:
                 part = group[at : at + batch_size]
                 steps = max(lengths[i] for i in part)
                 starts = torch.tensor([rows[i] for i in part])
-                drawn = self._continue(starts, steps, torch.stack([first[i] for i in part]), barred, uniform[part], end)
+                drawn = self._continue(
+                    starts, steps, torch.stack([first[i] for i in part]), barred, uniform[part], end
+                )
                 for i, ids in zip(part, drawn, strict=True):
                     ids = ids[: lengths[i]]
                     out[i] = ids[: ids.index(end)] if end in ids else ids
@@ -108,7 +114,7 @@ class LeftToRight:
     def _continue(
         self, ids: Tensor, steps: int, first: Tensor, barred: Tensor, uniform: Tensor, end: int | None
     ) -> list[list[int]]:
-        """`steps` tokens for each of ids [B, L], or fewer once all have ended; first [B, V] bars the first ones."""
+        """`steps` tokens for each of ids [B, L], fewer once all have ended; first [B, V] bars first ones."""
         model, cache, drawn = self.judge.model, None, []
         ended = torch.zeros(len(ids), dtype=torch.bool)
         for step in range(steps):
@@ -124,7 +130,7 @@ class LeftToRight:
 
 
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The first id whose cumulative probability passes the uniform number; logits [B, V], uniform [B] -> ids [B]."""
+    """The first ids whose cumulative probability passes uniform [B]; logits [B, V] -> ids [B]."""
     cumulative = logits.softmax(-1).cumsum(-1)
     points = (uniform[:, None] * cumulative[:, -1:]).contiguous()
     return torch.searchsorted(cumulative, points, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)

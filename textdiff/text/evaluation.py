@@ -1,19 +1,21 @@
 """Figures for sets of texts: likelihood under a judge WITH diversity and copying, never one of them alone.
 
-Perplexity of samples falls when they grow dull, and when they are copied: read it beside entropy, distinct-n, self-BLEU
-and the longest copy, and beside the same figures of as many real texts of the same lengths. Words are those of
-`textdiff.metrics.diversity`.
+Perplexity of samples falls when they grow dull, and when they are copied: read it beside entropy, distinct-n,
+self-BLEU and the longest copy, and beside the same figures of as many real texts of the same lengths. Words
+are those of `textdiff.metrics.diversity`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from torch import nn
 
 from textdiff.metrics import diversity
 from textdiff.metrics.copying import longest_copies
@@ -52,9 +54,9 @@ def text_metrics(
         seed: of the sample of 1,000 that self-BLEU takes from a larger set.
 
     Returns:
-        n, mean_words; entropy_pooled, entropy_per_text (nats); distinct_1 to distinct_4; self_bleu (None for one text);
-        judge, judge_left_out, judge_perplexity, judge_nats_per_token, judge_perplexity_per_byte, judge_bits_per_byte; longest_copy,
-        mean_longest_copy (words).
+        n, mean_words; entropy_pooled, entropy_per_text (nats); distinct_1 to distinct_4; self_bleu (None for
+        one text); judge, judge_left_out, judge_perplexity, judge_nats_per_token, judge_perplexity_per_byte,
+        judge_bits_per_byte; longest_copy, mean_longest_copy (words).
 
     Raises:
         ValueError: if there are no texts, or none that the judge can read.
@@ -67,7 +69,8 @@ def text_metrics(
     if judge is not None:
         found |= judge_metrics(texts, judge, batch_size=batch_size)
     found |= {
-        "entropy_pooled": diversity.unigram_entropy(texts), "entropy_per_text": diversity.sequence_entropy(texts),
+        "entropy_pooled": diversity.unigram_entropy(texts),
+        "entropy_per_text": diversity.sequence_entropy(texts),
         **{f"distinct_{n}": diversity.distinct_n(texts, n) for n in range(1, 5)},
         "self_bleu": diversity.self_bleu(texts, seed=seed) if len(texts) > 1 else None,
     }  # fmt: skip
@@ -79,8 +82,8 @@ def text_metrics(
 def judge_metrics(texts: Sequence[str], judge: Charges, *, batch_size: int = 32) -> dict[str, Any]:
     """Corpus likelihood under a judge, ratios of sums; per byte it can be compared between tokenizers.
 
-    Samples may be a little longer to the judge than to the model that drew them: texts beyond its positions are
-    left out and counted.
+    Samples may be a little longer to the judge than to the model that drew them: texts beyond its positions
+    are left out and counted.
 
     Raises:
         ValueError: if there are no texts that the judge can read.
@@ -88,7 +91,8 @@ def judge_metrics(texts: Sequence[str], judge: Charges, *, batch_size: int = 32)
     read, charges = _charged(texts, judge, batch_size)
     sums = likelihood(read, charges)
     return {
-        "judge": judge.name, "judge_left_out": len(texts) - len(read), "judge_perplexity": sums.perplexity, "judge_nats_per_token": sums.nats_per_token,
+        "judge": judge.name, "judge_left_out": len(texts) - len(read),
+        "judge_perplexity": sums.perplexity, "judge_nats_per_token": sums.nats_per_token,
         "judge_perplexity_per_byte": sums.perplexity_per_byte, "judge_bits_per_byte": sums.bits_per_byte,
     }  # fmt: skip
 
@@ -96,7 +100,7 @@ def judge_metrics(texts: Sequence[str], judge: Charges, *, batch_size: int = 32)
 def _charged(
     texts: Sequence[str], judge: Charges, batch_size: int
 ) -> tuple[Sequence[str], list[tuple[float, int]]]:
-    """The texts that a judge can read whole and what it charges; it refuses a list before it charges any of it."""
+    """The texts that a judge can read whole, and its charges; it refuses a list before it charges any."""
     try:
         return texts, judge.nll(texts, batch_size=batch_size)
     except ValueError as error:
@@ -116,7 +120,7 @@ def _charged(
 
 
 def copy_metrics(sets: Mapping[str, Sequence[str]], training: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The longest runs of words of each set of texts that stand in the training text, which is read once for all."""
+    """The longest runs of words that each set of texts shares with the training text, which is read once."""
     names = list(sets)
     lengths = longest_copies([text for name in names for text in sets[name]], training).lengths
     found: dict[str, dict[str, Any]] = {}
@@ -126,6 +130,20 @@ def copy_metrics(sets: Mapping[str, Sequence[str]], training: Iterable[str]) -> 
         at += len(own)
         found[name] = {"longest_copy": max(own), "mean_longest_copy": sum(own) / len(own)}
     return found
+
+
+@contextmanager
+def on_every_call(module: nn.Module, tick: Callable[[], Any]) -> Iterator[None]:
+    """While this lasts, every call of the module calls `tick`: progress of work that does not report any."""
+
+    def called(*_: Any) -> None:
+        tick()
+
+    hook = module.register_forward_hook(called)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def training_texts(files: Iterable[str | Path]) -> Iterator[str]:
@@ -161,8 +179,10 @@ def source_texts(file: str | Path, *, held_out_only: bool = False) -> list[str]:
     return texts
 
 
-def cut_texts(texts: Sequence[str], vocabulary: Vocabulary, window: int, *, seed: int = 0) -> list[tuple[str, int]]:
-    """Texts cut into pieces of whole sentences as in training, each with its number of tokens, in random order."""
+def cut_texts(
+    texts: Sequence[str], vocabulary: Vocabulary, window: int, *, seed: int = 0
+) -> list[tuple[str, int]]:
+    """Texts cut into pieces of whole sentences as in training, with their numbers of tokens, shuffled."""
     cut = pieces(texts, vocabulary.tokenizer, window, seed=seed)
     found = [(vocabulary.decode(ids.tolist()), len(ids)) for ids in cut]
     return shuffled([(text, length) for text, length in found if text.strip()], seed=seed)
@@ -176,7 +196,8 @@ def shuffled(things: Sequence[Thing], *, seed: int = 0) -> list[Thing]:
 def matched_texts(
     pool: Sequence[tuple[str, int]], length_counts: Sequence[int], count: int, *, seed: int = 0
 ) -> list[str]:
-    """Real texts whose lengths follow the lengths that a model draws: for each drawn length, the nearest one left.
+    """Real texts whose lengths follow the lengths that a model draws: for each drawn length, the nearest one
+    left.
 
     Args:
         pool: texts in random order with their lengths in tokens.
@@ -188,7 +209,9 @@ def matched_texts(
         ValueError: if the pool has fewer texts than `count`.
     """
     if len(pool) < count:
-        raise ValueError(f"There are {len(pool)} real texts for {count} samples: give more text, or draw fewer samples.")
+        raise ValueError(
+            f"There are {len(pool)} real texts for {count} samples: give more text, or draw fewer samples."
+        )
     if not sum(length_counts):
         return [text for text, _ in pool[:count]]
     by_length: dict[int, list[str]] = {}

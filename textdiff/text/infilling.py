@@ -1,9 +1,9 @@
 """Infilling measured: one random span of a held-out sentence is blanked, filled, and judged.
 
-A causal judge charges a filled text as it reads: the left part, then the fill given it (span), then the right part given
-both (after). A fill that suits the left context alone is cheap in the span and dear after it, so their sum is what counts.
-Three rows frame a model's: the original fill, tokens drawn from training counts, and the judge's own continuation of the
-left part, which does not see the right one.
+A causal judge charges a filled text as it reads: the left part, then the fill given it (span), then the right
+part given both (after). A fill that suits the left context alone is cheap in the span and dear after it, so
+their sum is what counts. Three rows frame a model's: the original fill, tokens drawn from training counts,
+and the judge's own continuation of the left part, which does not see the right one.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def infill_items(
 ) -> list[Item]:
     """Draws n different sentences and blanks one span of 1 to 5 words in each, never all of its words.
 
-    The span's length is uniform over those possible, then its place. Punctuation at its ends stays outside. Sentences of
-    one word, with a blank's mark in them, or with no room for a longer fill in the window are passed over.
+    The span's length is uniform over those possible, then its place. Punctuation at its ends stays outside.
+    Sentences of one word, with a blank's mark in them, or with no room for a longer fill in the window are
+    passed over.
 
     Args:
         texts: held-out texts of one or more sentences.
@@ -87,7 +88,10 @@ def infill_items(
             items.append(_item(pool[i], spans, vocabulary, rng))
         if len(items) == n:
             return items
-    raise ValueError(f"{n} infill items were asked for, but only {len(items)} sentences fit: ask for fewer, or give more text.")
+    raise ValueError(
+        f"{n} infill items were asked for, but only {len(items)} sentences fit: "
+        "ask for fewer, or give more text."
+    )
 
 
 def _item(text: str, spans: list[tuple[int, int]], vocabulary: Vocabulary, rng: np.random.Generator) -> Item:
@@ -98,27 +102,35 @@ def _item(text: str, spans: list[tuple[int, int]], vocabulary: Vocabulary, rng: 
     return Item(prefix, fill, text[end:], count_tokens(vocabulary, prefix, fill))
 
 
-def infill_metrics(items: Sequence[Item], filled: Sequence[str], judge: Charges, *, batch_size: int = 32) -> Figures:
+def infill_metrics(
+    items: Sequence[Item], filled: Sequence[str], judge: Charges, *, batch_size: int = 32
+) -> Figures:
     """Figures of whole filled texts, one for each item.
 
     Returns:
-        context_exact: share of texts that begin and end with the given parts, to the byte. text_nats: of the whole text
-        under the judge; span_nats: of the fill given the left part; after_nats: of the right part given both;
-        span_and_after_nats, their sum, with half the width of its 95 % interval: each the mean over texts. The judge's
-        tokens are cut at the blank's edges; the end of a text is not charged. fill_tokens: the judge's, mean.
-        text_bleu, fill_bleu (0-100), text_rouge_l, fill_rouge_l, exact_match (0-1), against the original.
+        context_exact: share of texts that begin and end with the given parts, to the byte. text_nats: of the
+        whole text under the judge; span_nats: of the fill given the left part; after_nats: of the right part
+        given both; span_and_after_nats, their sum, with half the width of its 95 % interval: each the mean
+        over texts. The judge's tokens are cut at the blank's edges; the end of a text is not charged.
+        fill_tokens: the judge's, mean. text_bleu, fill_bleu (0-100), text_rouge_l, fill_rouge_l, exact_match
+        (0-1), against the original.
 
     Raises:
-        ValueError: if the numbers of items and texts differ, there are none, or a text is longer than the judge reads.
+        ValueError: if the numbers of items and texts differ, there are none, or a text is longer than the
+        judge reads.
     """
     if not items or len(items) != len(filled):
-        raise ValueError(f"There are {len(items)} infill items and {len(filled)} filled texts: give as many, at least one.")
+        raise ValueError(
+            f"There are {len(items)} infill items and {len(filled)} filled texts: give as many, at least one."
+        )
     exact = [_is_exact(item, text) for item, text in zip(items, filled, strict=True)]
     fills = [_fill(item, text) if ok else text for item, text, ok in zip(items, filled, exact, strict=True)]
     originals, wholes = [item.fill for item in items], [item.text for item in items]
     lefts = [item.prefix.removesuffix(" ") for item in items]
     upto = [item.prefix + fill for item, fill in zip(items, fills, strict=True)]
-    left, filled_left, whole = (np.array(judge.nll(part, batch_size=batch_size)).T for part in (lefts, upto, list(filled)))
+    left, filled_left, whole = (
+        np.array(judge.nll(part, batch_size=batch_size)).T for part in (lefts, upto, list(filled))
+    )
     both = whole[0] - left[0]
     half = 1.96 * float(both.std(ddof=1)) / len(both) ** 0.5 if len(both) > 1 else None
     text_bleu, signature = bleu(list(filled), wholes)
@@ -146,8 +158,11 @@ def _share(fills: Sequence[str], originals: Sequence[str]) -> float:
     return sum(fill.strip() == original for fill, original in zip(fills, originals, strict=True)) / len(fills)
 
 
-def unigram_fills(items: Sequence[Item], vocabulary: Vocabulary, counts: Counter[int], *, seed: int = 0) -> list[str]:
-    """Fills of as many tokens as the original's, each drawn from training counts; the first begins a word where one must.
+def unigram_fills(
+    items: Sequence[Item], vocabulary: Vocabulary, counts: Counter[int], *, seed: int = 0
+) -> list[str]:
+    """Fills of as many tokens as the original's, each drawn from training counts; the first begins a word
+    where one must.
 
     Raises:
         ValueError: if there are no counts.
@@ -158,7 +173,9 @@ def unigram_fills(items: Sequence[Item], vocabulary: Vocabulary, counts: Counter
     weights[vocabulary.banned | vocabulary.fragment] = 0
     first = weights * vocabulary.spaced if not vocabulary.words else weights
     if not first.sum() > 0:
-        raise ValueError("The training text has no words to draw fills from: give the text the model was trained on.")
+        raise ValueError(
+            "The training text has no words to draw fills from: give the text the model was trained on."
+        )
     generator = torch.Generator().manual_seed(seed)
     fills = []
     for item in items:
@@ -223,7 +240,8 @@ def compare_fillers(
         batch_size: texts the judge reads at once.
 
     Returns:
-        Rows of `infill_metrics` with "filler" in front, and for each item its text with a blank and every row's fill.
+        Rows of `infill_metrics` with "filler" in front, and for each item its text with a blank and every
+        row's fill.
     """
     lines = {"original": [item.text for item in items]}
     seeds = candidate_seeds(seed, len(items))
@@ -233,6 +251,12 @@ def compare_fillers(
     continued = LeftToRight(judge).fills([i.prefix for i in items], [i.fill for i in items], seed=seed)
     for name, fills in (("unigram", drawn), ("left to right (judge)", continued)):
         lines[name] = [item.prefix + fill + item.suffix for item, fill in zip(items, fills, strict=True)]
-    rows = [{"filler": name, **infill_metrics(items, texts, judge, batch_size=batch_size)} for name, texts in lines.items()]
-    shown = [{"blank": item.free, **{name: texts[i] for name, texts in lines.items()}} for i, item in enumerate(items)]
+    rows = [
+        {"filler": name, **infill_metrics(items, texts, judge, batch_size=batch_size)}
+        for name, texts in lines.items()
+    ]
+    shown = [
+        {"blank": item.free, **{name: texts[i] for name, texts in lines.items()}}
+        for i, item in enumerate(items)
+    ]
     return rows, shown
