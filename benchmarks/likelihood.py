@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 """Likelihood on held-out text: the diffusion bound beside an autoregressive model's exact likelihood.
 
-    python benchmarks/likelihood.py --model textdiff/weights/english --rival runs/english-gpt2 \
+    python benchmarks/likelihood.py --rival runs/english-gpt2 \
         --source tatoeba=../shared/data/tatoeba/deu-eng.test.tsv.gz --json likelihood.json
 
-Both pay for the same events on the same pieces of text, without context beyond them: every token, and the piece's length
-(the diffusion model by -log p(length) under its training counts, the autoregressive one by its end token).
+Both pay for the same events on the same pieces of text, without context beyond them: every token, and the
+piece's length (the diffusion model by -log p(length) under its training counts, the autoregressive one by its
+end token).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
+import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from textdiff.cli import run
@@ -22,15 +22,18 @@ from textdiff.cli import run
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="diffusion model (default: the bundled one)")
-    parser.add_argument("--rival", required=True, help="folder of the autoregressive model, same tokenizer")
-    parser.add_argument("--source", nargs="+", required=True, metavar="NAME=FILE", help="held-out texts")
-    parser.add_argument("--held-out", action="store_true", help="keep only the texts that training held out (1 in 100)")
-    parser.add_argument("--limit", type=int, default=1000, help="pieces of each source at most (default: 1000)")
-    parser.add_argument("--levels", type=int, default=8, help="noise levels a piece (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="of pieces and noise")
-    parser.add_argument("--json", help="file for the figures")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", help="diffusion model (default: the bundled one)")
+    add("--rival", required=True, help="folder of the autoregressive model, same tokenizer")
+    add("--source", nargs="+", required=True, metavar="NAME=FILE", help="held-out texts")
+    add("--held-out", nargs="*", default=[], metavar="NAME=FILE", help="of these, what training held out")
+    add("--limit", type=int, default=1000, help="pieces of each source at most (default: 1000)")
+    add("--levels", type=int, default=8, help="noise levels a piece (default: 8)")
+    add("--seed", type=int, default=0, help="of pieces and noise")
+    add("--json", help="file for the figures")
     return parser.parse_args(argv)
 
 
@@ -40,44 +43,33 @@ def main(argv: list[str] | None = None) -> None:
     from tqdm import tqdm
     from transformers import AutoModelForCausalLM
 
-    from textdiff import DiffusionLM
-    from textdiff.text.card import markdown_table
-    from textdiff.text.data import pieces
+    from textdiff import DiffusionLM, __version__
+    from textdiff.text.evaluation import cut_texts, source_texts
+    from textdiff.text.reports import birth_certificate, check_target, listing, table, write_json
     from textdiff.text.scoring import bound
 
+    check_target(args.json)
     model = DiffusionLM.from_pretrained(args.model)
     rival = AutoModelForCausalLM.from_pretrained(args.rival, use_safetensors=True).float().eval()
+    sources = [(s.partition("="), False) for s in args.source] + [(s.partition("="), True) for s in args.held_out]
     rows: list[dict[str, Any]] = []
-    for item in tqdm(args.source, desc="sources", unit="source"):
-        name, _, file = item.partition("=")
-        cut = pieces(source_texts(file, held_out_only=args.held_out), model.tokenizer, model.window, seed=args.seed)
-        chosen = evenly(cut, args.limit)
-        texts = [(piece.tolist(), len(model.tokenizer.decode(piece.tolist()).encode("utf-8"))) for piece in chosen]
+    for (name, _, file), held_out_only in tqdm(sources, desc="sources", unit="source"):
+        texts = source_texts(file, held_out_only=held_out_only)
+        cut = cut_texts(texts, model.vocabulary, model.window, seed=args.seed)[: args.limit]
+        scored = [(model.vocabulary.encode(text)[: model.window], len(text.encode("utf-8"))) for text, _ in cut]
         found = bound(
-            model.denoiser, model.scheduler, texts,
+            model.denoiser, model.scheduler, scored,
             length_counts=model.length_counts, levels=args.levels, seed=args.seed,
         )  # fmt: skip
-        exact = sum(rival_nats(rival, [ids for ids, _ in texts])) / found.tokens
-        rows.append(row(name, found, exact))
-    print(markdown_table(rows))
+        rows.append(row(name, found, sum(rival_nats(rival, [ids for ids, _ in scored])) / found.tokens))
+    certificate = birth_certificate(
+        version=__version__, model=args.model or "english (bundled)", rival=args.rival, sources=args.source,
+        held_out=args.held_out, pieces=args.limit, levels=args.levels, seed=args.seed,
+        passes="2 (self-conditioned)",
+    )  # fmt: skip
+    sys.stdout.write(f"{table(rows)}\n\n{listing(certificate)}\n")
     if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-
-def source_texts(file: str, *, held_out_only: bool) -> list[str]:
-    """Texts of a file; of a .tsv.gz, the distinct sentences of its first column."""
-    from textdiff.text.data import held_out, read_texts
-
-    texts = read_texts(file)
-    if ".tsv" in file:
-        texts = list(dict.fromkeys(line.split("\t")[0] for line in texts))
-    return [text for text in texts if held_out(text)] if held_out_only else texts
-
-
-def evenly(items: Sequence[Any], limit: int) -> list[Any]:
-    """At most `limit` items, evenly spread."""
-    step = max(1, math.ceil(len(items) / limit))
-    return list(items[::step])
+        write_json({"certificate": certificate, "rows": rows}, args.json)
 
 
 def rival_nats(rival: Any, texts: Sequence[list[int]]) -> list[float]:
@@ -100,14 +92,14 @@ def rival_nats(rival: Any, texts: Sequence[list[int]]) -> list[float]:
 
 
 def row(name: str, found: Any, exact: float) -> dict[str, Any]:
-    """One line of the table."""
+    """One line of the table: nats per token, bits per byte, and the ratio of perplexities."""
     total = found.nats_per_token + found.length_nats_per_token
     half = (found.nats_per_token_interval[1] - found.nats_per_token_interval[0]) / 2
     bits = found.tokens / found.bytes / math.log(2)
     return {
         "held-out text": name, "tokens": found.tokens,
-        "bound, nats/token": round(total, 3), "±95 %": round(half, 3), "of it length": round(found.length_nats_per_token, 3),
-        "AR, nats/token": round(exact, 3), "bound, bits/byte": round(total * bits, 3), "AR, bits/byte": round(exact * bits, 3),
+        "bound, nats/token": total, "± (95 %)": half, "of it length": found.length_nats_per_token,
+        "AR, nats/token": exact, "bound, bits/byte": total * bits, "AR, bits/byte": exact * bits,
         "perplexity bound": round(math.exp(total), 1), "AR perplexity": round(math.exp(exact), 1),
         "ratio": round(math.exp(total - exact), 2),
     }  # fmt: skip

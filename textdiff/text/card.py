@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from textdiff.text.reports import table
+
 CARD_FILE = "README.md"
 FRONT_MATTER = """---
 library_name: textdiff
@@ -49,33 +51,13 @@ def render(facts: dict[str, Any]) -> str:
     parts += _listed("Data and licences", facts.get("data", []))
     if "training" in facts:
         parts.append(f"## Training\n\n{facts['training']}\n")
-    for table in facts.get("tables", []):
-        parts.append(f"## {table['title']}\n\n{markdown_table(table['rows'])}\n")
-        parts += [f"{note}\n" for note in table.get("notes", [])]
-        parts.append(f"```\n{table['command']}\n```\n")
+    for part in facts.get("tables", []):
+        parts.append(f"## {part['title']}\n\n{table(part['rows'])}\n")
+        parts += [f"{note}\n" for note in part.get("notes", [])]
+        parts.append(f"```\n{part['command']}\n```\n")
     parts += _listed("Limits", facts.get("limits", []))
     return "\n".join(parts)
 
 
 def _listed(title: str, lines: Sequence[str]) -> list[str]:
     return [f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"] if lines else []
-
-
-def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with equal keys as a Markdown table; numbers right-aligned, floats to three digits."""
-    if not rows:
-        return ""
-    names = list(rows[0])
-    numeric = [all(isinstance(row.get(name), int | float) or row.get(name) is None for row in rows) for name in names]
-    lines = [
-        "| " + " | ".join(names) + " |",
-        "|" + "|".join("---:" if right else "---" for right in numeric) + "|",
-    ]
-    lines += ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
