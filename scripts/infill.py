@@ -68,8 +68,11 @@ def report(text: str, found: list[Infill], *, as_json: bool) -> str:
     if as_json:
         candidates = [{"text": one.text, "fills": one.fills, "score": round(one.score, 4)} for one in found]
         return json.dumps({"input": text, "infills": candidates}, ensure_ascii=False)
-    lines = [f"{one.score:7.2f}  {one.text}   <- {' | '.join(fill.strip() for fill in one.fills)}" for one in found]
-    return "\n".join(["  score  text   <- fills (score: log-likelihood per token of the blanks)", *lines])
+    lines = ["  score  text   <- fills (score: log-likelihood per token of the blanks)"]
+    for one in found:
+        line = f"{one.score:7.2f}  {one.text}   <- {' | '.join(fill.strip() for fill in one.fills)}"
+        lines.append(line.replace("\r", "").replace("\n", "⏎"))
+    return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> None:

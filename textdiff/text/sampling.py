@@ -16,7 +16,7 @@ from torch import Tensor
 
 from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.guidance import score_temperature
-from textdiff.diffusion.samplers import SAMPLERS, sample
+from textdiff.diffusion.samplers import SAMPLERS, Denoiser, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan, batch
@@ -84,7 +84,7 @@ class Reader:
         self.denoiser, self.scheduler = denoiser, scheduler
         ids, self.attention_mask, self.known = batch(plans, denoiser.embedding.weight.device)
         self.x0_known = denoiser.embedding.embed(ids)
-        self.logits: Tensor | None = None
+        self.logits = self.x0_known.new_empty(0)  # [B, L, V] after a call
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
         self.logits, x0_hat = self.denoiser(
@@ -127,7 +127,7 @@ def walk(
     def step(scheduler: Scheduler, x_t: Tensor, *arguments: Tensor | None) -> Tensor:
         return SAMPLERS[sampling.sampler](scheduler, x_t, *arguments[:-1], own_noise())
 
-    guided = reader
+    guided: Denoiser = reader
     if sampling.score_temperature != 1.0:
         guided = score_temperature(reader, scheduler, sampling.score_temperature)
     grid = scheduler.times(sampling.num_inference_steps)
