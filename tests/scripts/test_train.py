@@ -1,4 +1,4 @@
-"""scripts/train.py at the door: every bad input is one sentence and exit code 2, and leaves nothing behind."""
+"""scripts/train.py at the door: every bad input is one sentence and exit code 2 and leaves nothing behind."""
 
 import gzip
 import json
@@ -64,9 +64,7 @@ BAD_NUMBERS = {
 
 @pytest.mark.parametrize("wrong", BAD_NUMBERS, ids=" ".join)
 def test_a_bad_number_is_one_sentence(folder, capsys, wrong):
-    said = refusal(
-        capsys, ["--train-files", str(folder / "good.txt"), "--output-dir", str(folder / "run"), *wrong]
-    )
+    said = refusal(capsys, ["--train-files", str(folder / "good.txt"), "--output-dir", str(folder / "run"), *wrong])
     assert BAD_NUMBERS[wrong] in said
     assert not (folder / "run").exists()
 
@@ -148,18 +146,14 @@ def test_a_preset_without_data_asks_for_some(folder, capsys):
 
 
 def test_missing_sources_are_named(folder, capsys):
-    said = refusal(
-        capsys, ["--preset", "english", "--data-dir", str(folder), "--output-dir", str(folder / "run")]
-    )
+    said = refusal(capsys, ["--preset", "english", "--data-dir", str(folder), "--output-dir", str(folder / "run")])
     first = next(iter(PRESETS["english"].sources))
     assert f"Preset 'english' wants {first} in {folder}, where it is not" in said and "--train-files" in said
     assert not (folder / "run").exists()
 
 
 def test_an_output_dir_that_is_a_file_is_refused(folder, capsys):
-    said = refusal(
-        capsys, ["--train-files", str(folder / "good.txt"), "--output-dir", str(folder / "good.txt")]
-    )
+    said = refusal(capsys, ["--train-files", str(folder / "good.txt"), "--output-dir", str(folder / "good.txt")])
     assert "good.txt is a file: name a folder." in said
     assert (folder / "good.txt").read_text() == TEXT
 

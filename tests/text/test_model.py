@@ -98,7 +98,7 @@ FRESH = {
     "denoiser.known_flag": 0.0, "denoiser.head.weight": 0.0, "denoiser.previous_in.weight": 0.0,
     "denoiser.head.bias": 0.0,
     "denoiser.transformer.modulation.weight": 0.0, "denoiser.transformer.blocks.1.modulation.weight": 0.0,
-    "denoiser.from_start.weight": 0.02, "denoiser.noisy_in.weight": 0.25, "denoiser.embedding.weight": 1.0,
+    "denoiser.from_start.weight": 0.5, "denoiser.noisy_in.weight": 0.25, "denoiser.embedding.weight": 1.0,
     "denoiser.transformer.blocks.0.mlp_out.weight": 32**-0.5,
 }  # fmt: skip
 
@@ -224,17 +224,17 @@ def test_a_config_comes_back_from_json(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "terms"),
+    ("recipe", "terms", "beside"),
     [
-        (DiffusionLMConfig, {"reconstruction", "diffusion", "prior"}),
-        (DiffusionLMConfig.diffusion_lm, {"mse", "terminal", "rounding"}),
+        (DiffusionLMConfig, {"reconstruction", "diffusion", "prior"}, {"cross_entropy"}),
+        (DiffusionLMConfig.diffusion_lm, {"mse", "terminal", "rounding"}, set()),
     ],
 )
-def test_every_term_has_its_name_and_they_add_up(recipe, terms):
-    for model in (make_model(recipe).train(), make_model(recipe)):
+def test_every_term_has_its_name_and_they_add_up(recipe, terms, beside):
+    for model, names in ((make_model(recipe).train(), terms | beside), (make_model(recipe), terms)):
         output = model(**batch(rows=16))
         given = {name: value for name, value in output.items() if name != "loss"}
-        assert given.keys() == terms
+        assert given.keys() == names
         assert torch.isfinite(torch.stack(list(given.values()))).all()
         assert output.loss.item() == pytest.approx(sum(value.item() for value in given.values()), rel=1e-5)
 

@@ -76,8 +76,7 @@ def losses(folder):
     """(step, loss) and every term of the curve, training and validation."""
     clock = ("runtime", "per_second", "epoch", "train_loss", "flos")
     return [
-        {k: v for k, v in row.items() if not any(word in k for word in clock)}
-        for row in read(folder, "curves.json")
+        {k: v for k, v in row.items() if not any(word in k for word in clock)} for row in read(folder, "curves.json")
     ]
 
 

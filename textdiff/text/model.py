@@ -1,7 +1,7 @@
 """The trainable model: forward is the training loss, the denoiser inside is what samplers call.
 
 `DiffusionLMModel` wraps the plain `TextDenoiser` for Trainer, Auto classes and the hub. The noise curve is a
-float64 `Scheduler` beside the module, in a JSON file of its own: no cast and no meta-device loading touches it.
+float64 `Scheduler` beside the module, in a JSON file of its own: no cast or meta-device loading touches it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class DiffusionLMConfig(PreTrainedConfig):
 
     @classmethod
     def diffusion_lm(cls, **kwargs: Any) -> DiffusionLMConfig:
-        """The namesake's recipe: free embeddings, x0 regression, sqrt curve, one estimate (arXiv 2205.14217)."""
+        """The namesake's recipe: free embeddings, x0 regression, sqrt curve (arXiv 2205.14217)."""
         return cls(
             **{
                 "unit_norm": False,
@@ -75,7 +75,7 @@ class DiffusionLMConfig(PreTrainedConfig):
         return DenoiserConfig(**{field.name: getattr(self, field.name) for field in fields(DenoiserConfig)})
 
     def initial_scheduler(self) -> Scheduler:
-        """The curve before training: uniform in log-SNR for the bound (it adapts), `sqrt` for Diffusion-LM."""
+        """The curve before training: uniform in log-SNR for the bound (it adapts), else `sqrt`."""
         if self.categorical:
             return Scheduler.adaptive([self.logsnr_max, self.logsnr_min])
         return Scheduler.sqrt()
@@ -209,9 +209,7 @@ class DiffusionLMModel(PreTrainedModel):
         if not folder.is_dir():
             from huggingface_hub import snapshot_download
 
-            wanted = {
-                k: kwargs[k] for k in ("revision", "cache_dir", "token", "local_files_only") if k in kwargs
-            }
+            wanted = {k: kwargs[k] for k in ("revision", "cache_dir", "token", "local_files_only") if k in kwargs}
             folder = Path(snapshot_download(str(name), allow_patterns=["*.json"], **wanted))
         loaded.load_noise_levels(folder / kwargs.get("subfolder", ""))
         return model

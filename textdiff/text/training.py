@@ -1,7 +1,7 @@
-"""What `transformers.Trainer` needs from us: data order, optimiser groups, averaged weights, logs by term, resuming.
+"""What `transformers.Trainer` needs: data order, optimiser groups, averaged weights, logs by term, resuming.
 
-Every row is a function of its index, so the sampler is sequential and a resumed run goes on with the next row. A
-checkpoint counts as whole once its averaged weights, written last, are there.
+Every row is a function of its index, so the sampler is sequential and a resumed run goes on with the
+next row. A checkpoint counts as whole once its averaged weights, written last, are there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EMBEDDING_LEARNING_RATE = 1e-2
 
 
 def ema_average(decay: float) -> Any:
-    """An averaging rule for `AveragedModel`: exponential with `decay`, shorter in the first steps (n + 1) / (n + 10)."""
+    """An averaging rule for `AveragedModel`: exponential with `decay`, at first (n + 1) / (n + 10)."""
 
     def average(averaged: list[torch.Tensor], current: list[torch.Tensor], updates: torch.Tensor | int) -> None:
         n = int(updates)
@@ -42,12 +42,14 @@ def ema_average(decay: float) -> Any:
 
 
 class EMACallback(TrainerCallback):
-    """Follows the weights with an exponential moving average, saves it last in every checkpoint, takes it back on resume."""
+    """An exponential moving average of the weights: saved last in every checkpoint, taken back on resume."""
 
     def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
         self.average = AveragedModel(model, multi_avg_fn=ema_average(decay))
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Resume the average when the run resumes."""
         if state.global_step > 0:
             folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
@@ -55,7 +57,12 @@ class EMACallback(TrainerCallback):
             self.average.n_averaged.fill_(state.global_step)
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module | None = None, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,
     ) -> None:
         """Fold in the weights after an optimiser step."""
         if model is not None:
@@ -73,13 +80,13 @@ class EMACallback(TrainerCallback):
 
 @contextmanager
 def saving(folder: str | os.PathLike) -> Iterator[None]:
-    """Turn what libraries raise when they cannot write, each its own kind, into an OSError of one sentence."""
+    """Turn what libraries raise when they cannot write, each its own kind, into an OSError: one sentence."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         raise OSError(
-            f"Cannot write {folder} ({error}): make room on the disk and give the same command again, which goes on "
-            "from the last whole checkpoint."
+            f"Cannot write {folder} ({error}): make room on the disk and give the same command again, "
+            "which goes on from the last whole checkpoint."
         ) from error
 
 
@@ -136,7 +143,9 @@ class DiffusionTrainer(Trainer):
             self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate, betas=betas)
         return self.optimizer
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
         """The model's loss; its terms are kept for the next log line."""
         outputs = model(**inputs)
         for name, value in outputs.items():
@@ -202,7 +211,11 @@ def write_curves(history: list[dict[str, float]], folder: str | os.PathLike) -> 
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    names = ["loss", "eval_loss", *sorted({k for row in history for k in row} & {"reconstruction", "diffusion", "mse", "rounding"})]
+    names = [
+        "loss",
+        "eval_loss",
+        *sorted({k for row in history for k in row} & {"reconstruction", "diffusion", "mse", "rounding"}),
+    ]
     for name in names:
         points = [(row["step"], row[name]) for row in history if name in row]
         if points:

@@ -1,0 +1,98 @@
+"""Where training texts come from: local files, a preset's sources or a `datasets` name."""
+
+from __future__ import annotations
+
+import argparse
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path
+
+from textdiff.text.data import held_out, read_texts
+from textdiff.text.presets import Preset
+
+DATASET_FILES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str], list[str]]:
+    """Training and validation texts, as the command line names them.
+
+    Raises:
+        ValueError: for no data, an empty or unreadable file, or a dataset without the column.
+        FileNotFoundError: for a missing file.
+        ConnectionError: for a name on the hub without network.
+    """
+    if args.dataset and args.train_files:
+        raise ValueError("Both --dataset and --train-files are given: give one of them.")
+    if args.dataset:
+        texts = _dataset_texts(args.dataset, args.text_column)
+    elif args.train_files:
+        texts = [text for path in args.train_files for text in read_texts(path)]
+    elif preset.sources:
+        missing = [name for name in preset.sources if not Path(args.data_dir, name).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"Preset {args.preset!r} wants {missing[0]} in {args.data_dir}, where it is not: "
+                "name the folder with --data-dir, or give texts of your own with --train-files."
+            )
+        texts = [
+            text
+            for name, share in preset.sources.items()
+            for text in read_texts(Path(args.data_dir, name))
+            if zlib.crc32(b"share" + text.encode("utf-8")) % 1000 < share * 1000
+        ]
+    else:
+        raise ValueError(f"Preset {args.preset!r} has no data of its own: give --train-files or --dataset.")
+    if args.validation_files:
+        return texts, [text for path in args.validation_files for text in read_texts(path)]
+    kept, out = [t for t in texts if not held_out(t)], [t for t in texts if held_out(t)]
+    return (kept, out) if kept and out else (texts, texts[-max(1, len(texts) // 20) :])
+
+
+def _dataset_texts(name: str, column: str) -> list[str]:
+    """The text column of a `datasets` name or local dataset folder."""
+    path = Path(name)
+    if path.is_file() and path.suffix not in DATASET_FILES:
+        raise ValueError(f"--dataset {name} is a {path.suffix} file: give .json, .jsonl, .csv or .parquet.")
+    if not path.exists():
+        _reach_hub(name)
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        if path.is_file():
+            data = datasets.load_dataset(DATASET_FILES[path.suffix], data_files=str(path), split="train")
+        else:
+            data = datasets.load_dataset(name, split="train")
+    except (datasets.exceptions.DatasetGenerationError, OSError, ValueError) as error:
+        reason = str(error.__cause__ or error).rstrip(".")
+        raise ValueError(f"--dataset {name} cannot be read ({reason}): check its name and its files.") from error
+    if column not in data.column_names:
+        raise ValueError(f"--dataset {name} has no column {column!r}: choose one of {', '.join(data.column_names)}.")
+    values = [value for value in data[column] if value is not None]
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"--dataset {name}: column {column!r} does not hold text: name another with --text-column.")
+    texts = [text.strip() for text in values if text.strip()]
+    if not texts:
+        raise ValueError(f"--dataset {name} has no text in column {column!r}.")
+    return texts
+
+
+def _reach_hub(name: str) -> None:
+    """Fail at once where `datasets` would try to reach the hub for half a minute."""
+    from huggingface_hub import constants
+
+    if Path(name).suffix in DATASET_FILES or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"No file or folder {name}: give --dataset a file, a folder, or a name on the hub.")
+    if constants.HF_HUB_OFFLINE:
+        return  # `datasets` then looks into its cache alone
+    try:
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=2).close()
+    except urllib.error.HTTPError:
+        return  # an answer
+    except OSError as error:
+        raise ConnectionError(
+            f"--dataset {name} is no file or folder here, and the hub cannot be reached ({error}): "
+            "check the network, give local files, or set HF_HUB_OFFLINE=1 to use a copy in the cache."
+        ) from error
