@@ -199,12 +199,9 @@ def test_unigram_fills_follow_the_counts(bpe):
 
 
 def test_draw_inverts_the_cumulative_distribution():
-    logits = torch.tensor([[0.2, 0.0, 0.5, 0.3]]).log().double()
-    ids = [
-        draw(logits, torch.tensor([u], dtype=torch.float64)).item()
-        for u in (0.0, 0.19, 0.21, 0.69, 0.71, 1 - 1e-16)
-    ]
-    assert ids == [0, 0, 2, 2, 3, 3]
+    logits = torch.tensor([[0.0, 0.25, 0.0, 0.75]], dtype=torch.float64).log()
+    points = (0.0, 0.24, 0.26, 1 - 1e-16)  # 0 must not draw the first, which cannot come
+    assert [draw(logits, torch.tensor([u], dtype=torch.float64)).item() for u in points] == [1, 1, 3, 3]
 
 
 @pytest.fixture(scope="module")
