@@ -24,6 +24,7 @@ ROOMS = {
     "text": {"diffusion", "metrics", "text"},
     "image": {"diffusion", "metrics", "image"},
     "cross_modal": {"diffusion", "metrics", "text", "image", "cross_modal"},
+    "cli": set(),  # how every script ends; stands with the scripts
 }
 
 # Module -> floor. An import must go down. A module not named here must be drawn first.
@@ -35,15 +36,12 @@ FLOORS = {
         "guidance": 3, "corrections": 3,
     },
     "text": {
-        "embedding": 0, "transformer": 0, "tokenizer": 0, "judge": 0,
-        "denoiser": 1,
-        "objectives": 2,
-        "model": 3, "data": 3,
-        "control": 4, "training": 4, "evaluation": 4,
-        "language_model": 5,
-        "reports": 0,
-        "continuation": 4,
-        "infilling": 6,
+        "embedding": 0, "transformer": 0, "tokenizer": 0, "blanks": 0, "vocabulary": 0, "presets": 0, "reports": 0,
+        "denoiser": 1, "data": 1, "card": 1,
+        "objectives": 2, "loading": 2, "plans": 2, "causal_rows": 2, "sources": 2,
+        "model": 3, "scoring": 3, "sampling": 3, "continuation": 3,
+        "control": 4, "training": 4, "ranking": 4, "evaluation": 4,
+        "language_model": 5, "infilling": 5, "run": 5,
     },
 }  # fmt: skip
 

@@ -47,7 +47,7 @@ def judge(monkeypatch):
         calls.append(name)
         return FixedJudge()
 
-    monkeypatch.setattr("textdiff.text.judge.Judge.from_pretrained", from_pretrained)
+    monkeypatch.setattr("textdiff.metrics.judge.Judge.from_pretrained", from_pretrained)
     return calls
 
 

@@ -25,7 +25,7 @@ from textdiff.text.infilling import (
     infill_metrics,
     unigram_fills,
 )
-from textdiff.text.judge import Judge
+from textdiff.metrics.judge import Judge
 from textdiff.text.tokenizer import train_bpe, train_word_level
 from textdiff.text.vocabulary import Vocabulary
 

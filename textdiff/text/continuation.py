@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from textdiff.text.judge import Judge
+from textdiff.metrics.judge import Judge
 from textdiff.text.vocabulary import Vocabulary
 
 ROWS_AT_ONCE = 64

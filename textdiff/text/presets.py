@@ -31,7 +31,7 @@ class Preset:
     model: dict[str, Any] = field(default_factory=dict)
     row_length: int = 128              # tokens a packed row
     batch_size: int = 32               # rows a step, over all processes
-    max_steps: int = 3200
+    max_steps: int = 2600
     learning_rate: float = 1.5e-3
 
 

@@ -4,7 +4,7 @@ import evaluate
 
 from textdiff.metrics.likelihood import likelihood
 from textdiff.metrics.modules import TextScores
-from textdiff.text.judge import Judge
+from textdiff.metrics.judge import Judge
 
 
 class TextdiffPerplexity(TextScores, evaluate.Measurement):

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from textdiff.text.judge import Judge
+from textdiff.metrics.judge import Judge
 
 transformers = pytest.importorskip("transformers")
 
@@ -154,7 +154,7 @@ def test_a_missing_folder_is_refused_at_once(tmp_path):
 
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_a_hub_id_without_network_is_refused_quickly(offline, tmp_path):
-    code = ("from textdiff.text.judge import Judge\ntry: Judge.from_pretrained('nobody/nothing')\n"
+    code = ("from textdiff.metrics.judge import Judge\ntry: Judge.from_pretrained('nobody/nothing')\n"
             "except FileNotFoundError as error: print(error)")
     start = time.monotonic()
     env = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": offline, "HF_ENDPOINT": "http://127.0.0.1:9"}
