@@ -197,7 +197,7 @@ def load_judge(args: argparse.Namespace) -> Any:
     """The judge, if one was named."""
     if args.judge is None:
         return None
-    from textdiff.text.judge import Judge
+    from textdiff.metrics.judge import Judge
 
     return Judge.from_pretrained(args.judge)
 
