@@ -60,8 +60,8 @@ def main(argv: list[str] | None = None) -> None:
     """Print one table a source."""
     args = parse_args(argv)
     from textdiff import __version__
-    from textdiff.text.evaluation import token_counts, training_texts
     from textdiff.metrics.judge import Judge
+    from textdiff.text.evaluation import token_counts, training_texts
     from textdiff.text.language_model import DiffusionLM
     from textdiff.text.reports import birth_certificate, check_target, listing, table, write_json
 

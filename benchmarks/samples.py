@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     """Draw all samples, then print one table."""
     args = parse_args(argv)
     from textdiff import __version__
-    from textdiff.text.evaluation import copy_metrics, training_texts
     from textdiff.metrics.judge import Judge
+    from textdiff.text.evaluation import copy_metrics, training_texts
     from textdiff.text.language_model import DiffusionLM
     from textdiff.text.reports import birth_certificate, check_target, listing, table
 

@@ -18,8 +18,23 @@ from typing import Any
 from textdiff.cli import run
 
 SHARD = "14MB"
-RECORDS = ("config.json", "scheduler_config.json", "tokenizer.json", "tokenizer_config.json", "curves.json", "curves.png")
-INFILL_COLUMNS = ("filler", "context_exact", "exact_match", "span_and_after_nats", "fill_bleu", "text_bleu", "fill_rouge_l")
+RECORDS = (
+    "config.json",
+    "scheduler_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "curves.json",
+    "curves.png",
+)
+INFILL_COLUMNS = (
+    "filler",
+    "context_exact",
+    "exact_match",
+    "span_and_after_nats",
+    "fill_bleu",
+    "text_bleu",
+    "fill_rouge_l",
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,7 +82,9 @@ def tables(figures: Path, commands: dict[str, str]) -> list[dict[str, Any]]:
             continue
         content = json.loads(path.read_text(encoding="utf-8"))
         born = ", ".join(f"{k} {v}" for k, v in content["certificate"].items() if v is not None)
-        groups = {"": content["rows"]} if "rows" in content else {f": {k}": v["rows"] for k, v in content["sources"].items()}
+        groups = (
+            {"": content["rows"]} if "rows" in content else {f": {k}": v["rows"] for k, v in content["sources"].items()}
+        )
         for group, rows in groups.items():
             keep = INFILL_COLUMNS if name == "infilling" else [k for k in rows[-1] if k not in ("samples", "judge")]
             part = {"title": title + group, "rows": [{k: row.get(k) for k in keep} for row in rows]}

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write texts from pure noise, or go on from a prompt, with a diffusion language model.
 
-    python scripts/generate.py --num-samples 4
-    python scripts/generate.py --prompt "The old king" --length 8-16
-    python scripts/generate.py --length 20 --show-steps
+python scripts/generate.py --num-samples 4
+python scripts/generate.py --prompt "The old king" --length 8-16
+python scripts/generate.py --length 20 --show-steps
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     length = parse_length(args.length)
     if args.prompt is not None and args.show_steps:
-        raise ValueError("--show-steps does not go with --prompt: use scripts/infill.py --show-steps with a blank at the end.")
+        raise ValueError(
+            "--show-steps does not go with --prompt: use scripts/infill.py --show-steps with a blank at the end."
+        )
     from textdiff.text.language_model import DiffusionLM
 
     model = DiffusionLM.from_pretrained(args.model)

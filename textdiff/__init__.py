@@ -14,7 +14,7 @@ _HOMES = {
     "Scheduler": "textdiff.diffusion.scheduler",
     "sample": "textdiff.diffusion.samplers",
 }
-__all__ = ["DiffusionLM", "DiffusionLMConfig", "DiffusionLMModel", "Scheduler", "sample", "__version__"]
+__all__ = ["DiffusionLM", "DiffusionLMConfig", "DiffusionLMModel", "Scheduler", "__version__", "sample"]
 
 
 def __getattr__(name: str) -> Any:

@@ -116,7 +116,11 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 
 @pytest.mark.parametrize(
     ("damaged", "message"),
-    [("model.safetensors", "truncated or corrupted"), ("config.json", "not valid JSON"), ("tokenizer.json", "not a tokenizer")],
+    [
+        ("model.safetensors", "truncated or corrupted"),
+        ("config.json", "not valid JSON"),
+        ("tokenizer.json", "not a tokenizer"),
+    ],
 )
 def test_a_damaged_model(
     untrained: str, damaged: str, message: str,

@@ -13,7 +13,8 @@ from textdiff.text.vocabulary import SPACED, UNSPACED
 
 MARKS = st.sampled_from(["[MASK]", "[MASK:2]", "[MASK:1-3]", "___", "_____"])
 LITERALS = st.one_of(
-    st.text(max_size=12), st.sampled_from(["", " ", "  ", "\t", "\n", " dog", "dog ", "the ", "<s>", "👩‍👩‍👧 ", "мир ", "。"])
+    st.text(max_size=12),
+    st.sampled_from(["", " ", "  ", "\t", "\n", " dog", "dog ", "the ", "<s>", "👩‍👩‍👧 ", "мир ", "。"]),
 ).filter(lambda text: not MARK.search(text) and not text.startswith("_") and not text.endswith("_"))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from textdiff.metrics.judge import Judge
 from textdiff.text.continuation import LeftToRight, count_tokens, draw
 from textdiff.text.data import held_out
 from textdiff.text.evaluation import (
@@ -25,7 +26,6 @@ from textdiff.text.infilling import (
     infill_metrics,
     unigram_fills,
 )
-from textdiff.metrics.judge import Judge
 from textdiff.text.tokenizer import train_bpe, train_word_level
 from textdiff.text.vocabulary import Vocabulary
 

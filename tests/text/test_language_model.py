@@ -115,8 +115,12 @@ def test_a_seed_fixes_each_sample_however_many_are_drawn(bpe_lm: DiffusionLM) ->
     for options in ({"sampler": "ddpm"}, {"sampler": "dpmpp_2m"}):
         many = bpe_lm.generate(40, seed=5, num_inference_steps=3, **options)
         assert bpe_lm.generate(3, seed=5, num_inference_steps=3, **options) == many[:3]
-        *_, few = bpe_lm.infill_steps("The [MASK] ran to [MASK:2].", num_samples=2, seed=5, num_inference_steps=3, **options)
-        *_, more = bpe_lm.infill_steps("The [MASK] ran to [MASK:2].", num_samples=9, seed=5, num_inference_steps=3, **options)
+        *_, few = bpe_lm.infill_steps(
+            "The [MASK] ran to [MASK:2].", num_samples=2, seed=5, num_inference_steps=3, **options
+        )
+        *_, more = bpe_lm.infill_steps(
+            "The [MASK] ran to [MASK:2].", num_samples=9, seed=5, num_inference_steps=3, **options
+        )
         assert few == more[:2]
     assert len(set(many)) > 30
     assert bpe_lm.generate(3, seed=6, num_inference_steps=3) != many[:3]

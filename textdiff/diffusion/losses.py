@@ -40,7 +40,7 @@ def sample_normal(shape: tuple[int, ...], index: Tensor, seed: int) -> Tensor:
 
 
 def logsnr_and_slope(scheduler: Scheduler, t: Tensor) -> tuple[Tensor, Tensor]:
-    """logsnr(t) and -d logsnr / dt (positive), float64, both shaped like t: the weight of a uniform time in the bound."""
+    """logsnr(t) and -d logsnr / dt, float64, both shaped like t: the weight of a uniform time in the bound."""
     with torch.inference_mode(False), torch.enable_grad():
         t = t.detach().to(torch.float64, copy=True).requires_grad_()
         logsnr = scheduler.logsnr(t)
@@ -107,7 +107,7 @@ class AdaptiveLevels:
         return [float(k) for k in knots]
 
     def statistics(self, logsnr: Tensor, loss: Tensor, reconstruction: Tensor) -> Tensor:
-        """This batch's sums of squares and counts by bin, float64 [2, bins + 1]: add them over processes, then `update`.
+        """This batch's sums of squares and counts by bin, float64 [2, bins + 1]: add up, then `update`.
 
         Args:
             logsnr: [B].

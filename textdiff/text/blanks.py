@@ -1,8 +1,8 @@
 """Blanks in a user's text: the marks, and how fills and the given text join.
 
-`[MASK]` and `___` leave the length to the model, `[MASK:3]` asks for three tokens, `[MASK:2-6]` for two to six. The given
-parts are kept as strings and never pass through a tokenizer on their way back, so they return to the byte. White space
-beside a blank belongs to the given text.
+`[MASK]` and `___` leave the length to the model, `[MASK:3]` asks for three tokens, `[MASK:2-6]` for two to six. The
+given parts are kept as strings and never pass through a tokenizer on their way back, so they return to the byte. White
+space beside a blank belongs to the given text.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class CausalRows(PackedRows):
         self.content_tokens_per_row = sum(len(piece) for piece in pieces) / len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Row `index`: input_ids, labels and position_ids [L], attention_mask [1, L, L] (0 = look, large negative = not)."""
+        """Row `index`: input_ids, labels and position_ids [L], attention_mask [1, L, L] (0 = look, -inf-like = not)."""
         row = super().__getitem__(index)
         ids, segments = row["input_ids"], row["attention_mask"]
         labels = torch.where((segments == 0) | (ids == START), IGNORED, ids)

@@ -1,8 +1,8 @@
 """From files to training rows: texts -> pieces of whole sentences -> packed rows with known positions.
 
-A *piece* is what the model knows as a text: some whole sentences, at most `max_length` tokens. Rows hold several pieces,
-numbered in `attention_mask`, and attention stays within a piece. Row j of a run is a function of (seed, j) alone, so a
-resumed run, or one on two processes, sees the same data in the same order.
+A *piece* is what the model knows as a text: some whole sentences, at most `max_length` tokens. Rows hold several
+pieces, numbered in `attention_mask`, and attention stays within a piece. Row j of a run is a function of (seed, j)
+alone, so a resumed run, or one on two processes, sees the same data in the same order.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import zlib
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def held_out(text: str, *, percent: int = 1) -> bool:
 def sentences(text: str) -> list[str]:
     """A text cut behind sentence ends and line breaks; joined, the parts are the text again."""
     cuts = [0, *(match.end() for match in SENTENCE_END.finditer(text)), len(text)]
-    return [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    return [text[a:b] for a, b in pairwise(cuts) if b > a]
 
 
 def pieces(texts: Sequence[str], tokenizer: Tokenizer, max_length: int, *, seed: int = 0) -> list[np.ndarray]:
@@ -152,7 +153,13 @@ class PackedRows(Dataset):
     """
 
     def __init__(
-        self, pieces: Sequence[np.ndarray], row_length: int, *, total: int | None, seed: int = 0, conditional: bool = True
+        self,
+        pieces: Sequence[np.ndarray],
+        row_length: int,
+        *,
+        total: int | None,
+        seed: int = 0,
+        conditional: bool = True,
     ) -> None:
         self.row_length, self.seed, self.conditional = row_length, seed, conditional
         self.pieces = list(pieces)

@@ -41,7 +41,7 @@ class TokenEmbedding(nn.Module):
         return F.embedding(ids, self.vectors())
 
     def logits(self, x: Tensor) -> Tensor:
-        """Closeness of x to every word vector, larger is closer: [..., D] -> [..., V]; -|x - e|^2 / 2 up to a constant."""
+        """Closeness of x to every word vector, -|x - e|^2 / 2 up to a constant: [..., D] -> [..., V]."""
         vectors = self.vectors()
         scores = x.float() @ vectors.T
         return scores if self.unit_norm else scores - 0.5 * vectors.pow(2).sum(-1)

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -43,7 +42,12 @@ class DiffusionLM:
     """A diffusion language model with its noise curve and tokenizer."""
 
     def __init__(
-        self, denoiser: TextDenoiser, scheduler: Scheduler, tokenizer: Tokenizer, *, config: dict[str, Any] | None = None
+        self,
+        denoiser: TextDenoiser,
+        scheduler: Scheduler,
+        tokenizer: Tokenizer,
+        *,
+        config: dict[str, Any] | None = None,
     ) -> None:
         self.denoiser, self.scheduler = denoiser.eval(), scheduler
         self.vocabulary = Vocabulary(tokenizer, denoiser.config.vocab_size)
@@ -57,7 +61,9 @@ class DiffusionLM:
         return self.vocabulary.tokenizer
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike | None = None, *, device: str | torch.device = "cpu") -> DiffusionLM:
+    def from_pretrained(
+        cls, name: str | os.PathLike | None = None, *, device: str | torch.device = "cpu"
+    ) -> DiffusionLM:
         """Load the bundled model (None), another bundled one by name, a folder, or a hub id; float32.
 
         Raises:
@@ -131,9 +137,7 @@ class DiffusionLM:
         """
         return self._fill(parse(text), num_samples, rank, Sampling(**options))
 
-    def infill_steps(
-        self, text: str, *, num_samples: int = 1, **options: Unpack[Options]
-    ) -> Iterator[list[str]]:
+    def infill_steps(self, text: str, *, num_samples: int = 1, **options: Unpack[Options]) -> Iterator[list[str]]:
         """What `infill`'s candidates read after every call of the denoiser, in the order they were drawn."""
         sampling, template = Sampling(**options), parse(text)
         plans, seeds = self._plans(template, num_samples, sampling.pick_seed())
@@ -177,15 +181,15 @@ class DiffusionLM:
         if not texts or not all(texts):
             raise ValueError("There is an empty text, or none at all: give texts of at least one character.")
         if not self.denoiser.config.categorical:
-            raise ValueError("This model was trained without the likelihood bound (recipe diffusion_lm): score cannot serve.")
+            raise ValueError(
+                "This model was trained without a likelihood bound (recipe diffusion_lm): it cannot score."
+            )
         if levels < 2:
             raise ValueError(f"levels is {levels}: it must be at least 2.")
         encoded = [(self.vocabulary.encode(text), len(text.encode("utf-8"))) for text in texts]
         if not all(ids for ids, _ in encoded):
             raise ValueError("A text has no tokens (white space alone, to this vocabulary): leave it out.")
-        return bound(
-            self.denoiser, self.scheduler, encoded, length_counts=self.length_counts, levels=levels, seed=seed
-        )
+        return bound(self.denoiser, self.scheduler, encoded, length_counts=self.length_counts, levels=levels, seed=seed)
 
     def _fill(self, template: Template, num_samples: int, rank: str, sampling: Sampling) -> list[Infill]:
         if rank not in ranking.RANKS:

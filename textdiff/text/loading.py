@@ -1,7 +1,8 @@
 """Model folders: found, checked, read and written, with torch, safetensors and tokenizers alone.
 
-A folder holds config.json, model.safetensors (or shards and their index), scheduler_config.json and tokenizer.json. What
-is wrong with one is said in a sentence. Files are written beside the folder first, so a full disk leaves the old ones.
+A folder holds config.json, model.safetensors (or shards and their index), scheduler_config.json and tokenizer.json.
+What is wrong with one is said in a sentence. Files are written beside the folder first, so a full disk leaves the old
+ones.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def find_model(name: str | os.PathLike | None) -> Path:
         return _download(text)
     bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG_FILE}"))
     raise FileNotFoundError(
-        f"No model folder {text!r}: give a folder written by save_pretrained or scripts/train.py, a hub id owner/name, or "
+        f"No model folder {text!r}: give a folder written by scripts/train.py, a hub id owner/name, or "
         f"the name of a bundled model ({', '.join(bundled) or 'none is installed'})."
     )
 
@@ -60,7 +61,7 @@ def _download(hub_id: str) -> Path:
     except Exception as error:  # the library raises errors of many kinds, those of its HTTP client among them
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise FileNotFoundError(
-            f"There is no folder {hub_id!r} here, and the hub gave no model of that name ({reason}): check the name and the "
+            f"There is no folder {hub_id!r} here, and the hub gave no such model ({reason}): check the name and the "
             "network, or give a folder."
         ) from error
 
@@ -76,13 +77,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = _read_json(path, "give a folder written by save_pretrained or scripts/train.py")
     if config.get("model_type") != MODEL_TYPE:
         raise ValueError(
-            f"{path} describes a model of type {config.get('model_type')!r}, not {MODEL_TYPE!r}: give a textdiff folder."
+            f"{path} describes a model of type {config.get('model_type')!r}, not {MODEL_TYPE!r}: give another."
         )
     for field in fields(DenoiserConfig):
         value, kind = config.get(field.name, field.default), type(field.default)
         right = isinstance(value, int | float) if kind is float else type(value) is kind
         if not right or (kind is int and value < 1):
-            raise ValueError(f"{path} says {field.name} = {value!r}, which cannot be: copy the file again from its source.")
+            raise ValueError(
+                f"{path} says {field.name} = {value!r}, which cannot be: copy the file again."
+            )
     if config.get("hidden_size", 4) % (2 * config.get("num_attention_heads", 1)):
         raise ValueError(f"{path}: hidden_size is not an even multiple of num_attention_heads: copy the file again.")
     return config
@@ -127,7 +130,9 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
     if not (folder / INDEX_FILE).is_file():
-        raise FileNotFoundError(f"No weights in {folder} ({WEIGHTS_FILE} is missing): copy them, or train with scripts/train.py.")
+        raise FileNotFoundError(
+            f"No weights in {folder} ({WEIGHTS_FILE} is missing): copy them, or train with scripts/train.py."
+        )
     names = _read_json(folder / INDEX_FILE, "copy it again").get("weight_map")
     if not isinstance(names, dict) or not names:
         raise ValueError(f"{folder / INDEX_FILE} names no weights: copy it again from its source.")
@@ -181,7 +186,7 @@ def write_weights(folder: Path, denoiser: TextDenoiser) -> None:
 
 
 class Draft:
-    """A folder's new files, written beside it and moved into it at the end; on an error the old files stay as they were."""
+    """A folder's new files, written beside it and moved in at the end; on an error the old files stay."""
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)

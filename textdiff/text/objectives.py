@@ -1,9 +1,9 @@
 """The two training losses, each term by its own name.
 
-`bound_terms`: the likelihood bound of a categorical denoiser (Plaid, arXiv 2305.18619, section 3; VDM, arXiv 2107.00630,
-eqs. 11-15), estimated with importance-sampled noise levels. `diffusion_lm_terms`: Diffusion-LM's simple loss (arXiv
-2205.14217, eq. 2 and appendix). Both return one number a row, so that no row's loss depends on its neighbours.
-"""
+`bound_terms`: the likelihood bound of a categorical denoiser (Plaid, arXiv 2305.18619, section 3; VDM, arXiv
+2107.00630, eqs. 11-15), estimated with importance-sampled noise levels. `diffusion_lm_terms`: Diffusion-LM's simple
+loss (arXiv 2205.14217, eq. 2 and appendix). Both return one number a row, so that no row's loss depends on its
+neighbours. """
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def bound_terms(
     Rows whose uniform number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the
     diffusion integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
-    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network alone: word vectors are
-    held fixed in it, and the network's input is detached from them throughout. Its optimum, the posterior over tokens,
+    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network alone: word vectors
+    are held fixed in it, and the network's input is detached from them throughout. Its optimum, the posterior over tokens,
     is the bound's own, but its gradient does not vanish where the right token was thought impossible.
 
     Returns:
@@ -139,7 +139,7 @@ def bound_terms(
 
 
 def update_levels(levels: AdaptiveLevels, logsnr: Tensor, loss: Tensor, reconstruction: Tensor) -> None:
-    """Let the noise levels learn from a step: statistics are added up over all processes, so all keep the same curve."""
+    """Let the noise levels learn from a step: added up over all processes, so all keep the same curve."""
     statistics = levels.statistics(logsnr, loss, reconstruction)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(statistics)

@@ -1,7 +1,7 @@
 """From a text with blanks to positions: token ids, which of them are given, and where each blank lies.
 
-One plan is one candidate: its blanks have lengths. Given text beyond the model's window is left out of the plan (it still
-comes back), at a sentence's edge where there is one.
+One plan is one candidate: its blanks have lengths. Given text beyond the model's window is left out of the plan (it
+still comes back), at a sentence's edge where there is one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Training presets: a table whose rows say what they make, how long it takes and what to expect.
 
-Sources are files below `--data-dir`, each with the share of its texts that is used. Times are for 2 CPU cores in bfloat16
-unless the row says otherwise.
+Sources are files below `--data-dir`, each with the share of its texts that is used. Times are for 2 CPU cores in
+bfloat16 unless the row says otherwise.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ def load_tokenizer(folder: str | os.PathLike) -> Tokenizer:
     """
     path = Path(folder) / TOKENIZER_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"No tokenizer at {path}: give a folder written by save_pretrained or scripts/train.py.")
+        raise FileNotFoundError(
+            f"No tokenizer at {path}: give a folder written by save_pretrained or scripts/train.py."
+        )
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception

@@ -60,9 +60,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 class Context(NamedTuple):
     """What all blocks know of a batch: who may look at whom, who stands beside whom, and where."""
 
-    mask: Tensor                    # bool [B, 1, L, L]
-    edges: tuple[Tensor, Tensor]    # bool [B, L, 1] each: the left, the right neighbour is of the same segment
-    rotary: tuple[Tensor, Tensor]   # [B, 1, L, head_dim / 2] each
+    mask: Tensor  # bool [B, 1, L, L]
+    edges: tuple[Tensor, Tensor]  # bool [B, L, 1] each: the left, the right neighbour is of the same segment
+    rotary: tuple[Tensor, Tensor]  # [B, 1, L, head_dim / 2] each
 
 
 class LocalMix(nn.Module):
@@ -127,7 +127,9 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of blocks and a last modulated norm: [B, L, H] -> [B, L, H]."""
 
-    def __init__(self, hidden: int, layers: int, heads: int, intermediate: int, conditioning: int, dropout: float) -> None:
+    def __init__(
+        self, hidden: int, layers: int, heads: int, intermediate: int, conditioning: int, dropout: float
+    ) -> None:
         super().__init__()
         self.noise_level = NoiseLevelEmbedding(conditioning)
         self.blocks = nn.ModuleList(Block(hidden, heads, intermediate, conditioning, dropout) for _ in range(layers))

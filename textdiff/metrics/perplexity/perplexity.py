@@ -2,9 +2,9 @@
 
 import evaluate
 
+from textdiff.metrics.judge import Judge
 from textdiff.metrics.likelihood import likelihood
 from textdiff.metrics.modules import TextScores
-from textdiff.metrics.judge import Judge
 
 
 class TextdiffPerplexity(TextScores, evaluate.Measurement):
