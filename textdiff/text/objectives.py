@@ -3,7 +3,8 @@
 `bound_terms`: the likelihood bound of a categorical denoiser (Plaid, arXiv 2305.18619, section 3; VDM, arXiv
 2107.00630, eqs. 11-15), estimated with importance-sampled noise levels. `diffusion_lm_terms`: Diffusion-LM's simple
 loss (arXiv 2205.14217, eq. 2 and appendix). Both return one number a row, so that no row's loss depends on its
-neighbours. """
+neighbours.
+"""
 
 from __future__ import annotations
 
@@ -104,8 +105,8 @@ def bound_terms(
     diffusion integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
     In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network alone: word vectors
-    are held fixed in it, and the network's input is detached from them throughout. Its optimum, the posterior over tokens,
-    is the bound's own, but its gradient does not vanish where the right token was thought impossible.
+    are held fixed in it, and the network's input is detached from them throughout. Its optimum, the posterior over
+    tokens, is the bound's own, but its gradient does not vanish where the right token was thought impossible.
 
     Returns:
         the terms, and what `AdaptiveLevels.statistics` wants: (logsnr [B], loss [B], reconstruction bool [B]).

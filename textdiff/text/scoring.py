@@ -1,8 +1,9 @@
 """The likelihood bound of texts, and of fills given their context, in nats.
 
 -log p(text | its length) <= reconstruction + diffusion + prior (VDM, arXiv 2107.00630, eqs. 11-15), the diffusion
-integral taken at evenly spread times of the noise curve. The same noise levels bound it from both sides: the reconstruction is
-read at t = 0, the prior at t = 1. Estimates of x0 are self-conditioned on a first one, made from the same x_t.
+integral taken at evenly spread times of the noise curve. The same noise levels bound it from both sides: the
+reconstruction is read at t = 0, the prior at t = 1. Estimates of x0 are self-conditioned on a first one, made from
+the same x_t.
 """
 
 from __future__ import annotations
