@@ -10,10 +10,10 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -132,11 +132,11 @@ class DiffusionTrainer(Trainer):
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)  # sums over the rows of a pass, and rows: [2]
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        return SequentialSampler(cast(Sized, train_dataset if train_dataset is not None else self.train_dataset))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW in three groups: embeddings (own rate, no decay), matrices (decay), the rest (no decay)."""
-        if self.optimizer is None:
+        if self.optimizer is None:  # type: ignore[has-type]
             model = model if model is not None else self.model
             groups = parameter_groups(model, self.args.learning_rate, self.args.weight_decay)
             betas = (self.args.adam_beta1, self.args.adam_beta2)
