@@ -163,7 +163,8 @@ class DiffusionLMModel(PreTrainedModel):
         else:
             terms = diffusion_lm_terms(self.denoiser, self.scheduler, rows)
         means = {name: term.mean() for name, term in terms.items()}
-        return DiffusionLMOutput(loss=torch.stack(list(means.values())).sum(), **{k: v.detach() for k, v in means.items()})
+        loss = torch.stack(list(means.values())).sum()
+        return DiffusionLMOutput(loss=loss, **{name: value.detach() for name, value in means.items()})
 
     def _loss_curve(self) -> Scheduler:
         """The curve that noise levels are drawn from; in training, cross-entropy wants more of the noisy ones."""
