@@ -141,7 +141,7 @@ def test_another_seed_is_another_run(unbroken, corpus, tmp_path):
 def test_two_processes_are_one_with_twice_the_batch(unbroken, corpus, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     child = start(tmp_path, launcher, 0, command(corpus, tmp_path / "run"))
-    text, _ = child.communicate(timeout=300)
+    text, _ = child.communicate(timeout=500)
     assert child.returncode == 0, text[-3000:]
     assert_same_run(tmp_path / "run", unbroken, tolerance=1e-4)
     assert (tmp_path / "run" / f"checkpoint-{STEPS}" / "rng_state_1.pth").is_file()
@@ -150,7 +150,7 @@ def test_two_processes_are_one_with_twice_the_batch(unbroken, corpus, tmp_path):
 def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(unbroken, corpus, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     child = start(tmp_path, (), 0.5, command(corpus, folder))
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not (folder / "checkpoint-2" / training.EMA_FILE).is_file():
         assert child.poll() is None and time.monotonic() < deadline, child.stdout.read()[-3000:]
         time.sleep(0.02)
