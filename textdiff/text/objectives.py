@@ -104,9 +104,10 @@ def bound_terms(
     Rows whose uniform number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the
     diffusion integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
-    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network alone: word vectors
-    are held fixed in it, and the network's input is detached from them throughout. Its optimum, the posterior over
-    tokens, is the bound's own, but its gradient does not vanish where the right token was thought impossible.
+    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network: the output prior is
+    held fixed in it. Its optimum, the posterior over tokens, is the bound's own, but its gradient does not vanish where
+    the right token was thought impossible. Word vectors learn through the network's input too: without that part of
+    the gradient, the squared distance alone pulls them together until they collapse.
 
     Returns:
         the terms, and what `AdaptiveLevels.statistics` wants: (logsnr [B], loss [B], reconstruction bool [B]).
@@ -116,7 +117,7 @@ def bound_terms(
     logsnr, slope = logsnr_and_slope(scheduler, t)
     x0 = denoiser.embedding.embed(rows.input_ids)
     x_t = scheduler.add_noise(x0, rows.eps, t)
-    hidden = hidden_states(denoiser, rows, x0.detach(), x_t.detach(), logsnr)
+    hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
     counted = rows.counted
     logsnr_each = logsnr[:, None].expand(counted.shape)[counted]
     network = denoiser.head(hidden[counted])
