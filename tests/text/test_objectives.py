@@ -289,3 +289,11 @@ def test_the_namesakes_terms_by_hand() -> None:
         nearness = -0.5 * torch.cdist(x0, model.embedding.weight).square()
         rounding = F.cross_entropy(nearness[counted], rows.input_ids[b][counted])
         torch.testing.assert_close(terms["rounding"][b], rounding)
+
+
+def test_self_conditioned_rows_are_spread_over_all_noise_levels() -> None:
+    index = torch.arange(8192)
+    ids = torch.zeros(len(index), 1, dtype=torch.long)
+    rows = draw_rows(ids, ids + 1, ids > 0, index, dim=1, seed=0, self_conditioning_rate=0.25)
+    shares = [float(rows.self_conditioned[(rows.uniform * 16).long() == k].double().mean()) for k in range(16)]
+    assert min(shares) > 0.18 and max(shares) < 0.32

@@ -30,6 +30,12 @@ def low_discrepancy_uniform(index: Tensor, seed: int) -> Tensor:
     return torch.from_numpy((start + index.cpu().numpy().astype(np.float64) * GOLDEN_RATIO) % 1.0).to(index.device)
 
 
+def sample_uniform(index: Tensor, seed: int) -> Tensor:
+    """A number in [0, 1) for every sample index [B], float64, independent between indices."""
+    draws = [np.random.Generator(np.random.Philox(key=[seed, int(i)])).random() for i in index.tolist()]
+    return torch.tensor(draws, dtype=torch.float64, device=index.device)
+
+
 def sample_normal(shape: tuple[int, ...], index: Tensor, seed: int) -> Tensor:
     """Standard normal noise [B, *shape] in float32, a stream of its own for every sample index [B]."""
     rows = [

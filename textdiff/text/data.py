@@ -175,7 +175,7 @@ class PackedRows(Dataset):
         ids = torch.zeros(self.row_length, dtype=torch.long)
         segments = torch.zeros(self.row_length, dtype=torch.long)
         known = torch.zeros(self.row_length, dtype=torch.bool)
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
+        rng = np.random.default_rng([self.seed, index])  # another stream than the noise of the same row
         at = 0
         for number, piece in enumerate((self.pieces[i] for i in self._row(index)), start=1):
             span = slice(at, at + len(piece))

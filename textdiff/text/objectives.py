@@ -21,6 +21,7 @@ from textdiff.diffusion.losses import (
     low_discrepancy_uniform,
     prior_term,
     sample_normal,
+    sample_uniform,
 )
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import TextDenoiser
@@ -76,7 +77,7 @@ def draw_rows(
     return Rows(
         input_ids, attention_mask, known, eps, start_eps,
         uniform=low_discrepancy_uniform(sample_index, seed),
-        self_conditioned=low_discrepancy_uniform(sample_index * 7 + 3, seed + 1) < self_conditioning_rate,
+        self_conditioned=sample_uniform(sample_index, seed + 1) < self_conditioning_rate,
     )  # fmt: skip
 
 
