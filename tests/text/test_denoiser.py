@@ -77,3 +77,16 @@ def test_segment_positions_by_hand() -> None:
     start, end = segment_positions(torch.tensor([[1, 1, 1, 2, 3, 3, 0, 0]]))
     assert start.tolist() == [[0, 1, 2, 0, 0, 1, 0, 0]]
     assert end.tolist() == [[2, 1, 0, 0, 1, 0, 0, 0]]
+
+
+def test_weights_in_bfloat16_work_and_say_nearly_the_same() -> None:
+    torch.manual_seed(0)
+    model = TextDenoiser(DenoiserConfig(32, 8, 32, 2, 2, 64, 16, 16)).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    x_t, logsnr = torch.randn(2, 6, 8), torch.tensor([-1.0, 1.0])
+    given = {"attention_mask": torch.ones(2, 6, dtype=torch.long), "x0_prev": torch.randn(2, 6, 8)}
+    full = model(x_t, logsnr, **given).x0_hat
+    half = model.to(torch.bfloat16)(x_t, logsnr, **given).x0_hat
+    assert half.dtype == torch.float32
+    assert float((full - half).abs().max()) < 0.1

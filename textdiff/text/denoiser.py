@@ -114,14 +114,15 @@ class TextDenoiser(nn.Module):
         x_in = x_t.float() / power.sqrt().float()[:, None, None]
         if known is not None and x0_known is not None:
             x_in = torch.where(known[..., None], x0_known.float() * (D**0.5 if self.config.unit_norm else 1.0), x_in)
-        h = self.noisy_in(x_in)
+        dtype = self.noisy_in.weight.dtype  # below float32 where the weights were cast
+        h = self.noisy_in(x_in.to(dtype))
         if self.config.categorical:
             h = h + self.expected_token(x_t, logsnr, known, x0_known)
         if known is not None:
             h = h + known[..., None] * self.known_flag
         if x0_prev is not None:
             seen = attention_mask > 0 if known is None else (attention_mask > 0) & ~known
-            h = h + self.previous_in(torch.where(seen[..., None], x0_prev.float() * D**0.5, 0.0))
+            h = h + self.previous_in(torch.where(seen[..., None], x0_prev.float() * D**0.5, 0.0).to(dtype))
         start, end = segment_positions(attention_mask)
         h = h + self.from_start(start) + self.from_end(end)
         return self.transformer(h, logsnr.float(), attention_mask, start)
@@ -137,7 +138,7 @@ class TextDenoiser(nn.Module):
             if known is not None and x0_known is not None:
                 scaled = torch.where(known[..., None], x0_known.float() * CERTAIN, scaled)
             posterior = torch.softmax(self.embedding.logits(scaled), dim=-1)
-        return nn.functional.linear(posterior, self.token_in.weight.T)
+        return nn.functional.linear(posterior.to(self.token_in.weight.dtype), self.token_in.weight.T)
 
     def read_out(self, hidden: Tensor, x_t: Tensor, logsnr: Tensor) -> DenoiserOutput:
         """Hidden states [..., H] with their x_t [..., D] and logsnr [...] -> logits and x0_hat."""

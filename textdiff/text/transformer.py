@@ -28,7 +28,8 @@ class NoiseLevelEmbedding(nn.Module):
         """logsnr: [B], natural log of alpha^2 / sigma^2."""
         frequencies = torch.linspace(-5.0, 3.0, FOURIER_FREQUENCIES, device=logsnr.device).exp()
         angles = logsnr.float()[:, None] * frequencies
-        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        features = torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return self.mlp(features.to(self.mlp[0].weight.dtype))
 
 
 def rotary_angles(positions: Tensor, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
