@@ -1,8 +1,8 @@
 # textdiff: every command of the project. `make infill TEXT="The little dog ran into the [MASK]."` is the first one to try.
 #
 # The environment is made once, in .venv, from the exact versions in constraints.txt; afterwards a stamp file
-# makes the installation a no-op. On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-# in the environment picks the CPU build of PyTorch (200 MB instead of several GB).
+# makes the installation a no-op. On Linux without a GPU, set pip's extra
+# index to PyTorch's CPU one: 200 MB instead of several GB.
 
 VENV ?= .venv
 JOBS ?= 2

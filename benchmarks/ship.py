@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From a finished run and its figures to a bundled model: bfloat16 shards, card, curves.
 
-    python benchmarks/ship.py --run runs/english --facts benchmarks/english.json --figures results \
+    python benchmarks/ship.py --run runs/english --facts benchmarks/english.json --figures runs/figures \
         --output textdiff/weights/english
 
 The card's tables are the `rows` of likelihood.json, samples.json and infilling.json in the folder of figures.
@@ -18,6 +18,12 @@ from typing import Any
 from textdiff.cli import run
 
 SHARD = "14MB"
+TABLES = {  # JSON file of the figures -> title
+    "likelihood": "Likelihood",
+    "samples": "Samples",
+    "infilling": "Infilling",
+    "infilling_held_out": "Infilling, text held out of a training file",
+}
 RECORDS = (
     "config.json",
     "scheduler_config.json",
@@ -76,7 +82,7 @@ def write_half_precision(source: Path, folder: Path) -> None:
 def tables(figures: Path, commands: dict[str, str]) -> list[dict[str, Any]]:
     """The card's tables, each with its command and how its figures came about."""
     found = []
-    for name, title in (("likelihood", "Likelihood"), ("samples", "Samples"), ("infilling", "Infilling")):
+    for name, title in TABLES.items():
         path = figures / f"{name}.json"
         if not path.is_file():
             continue
@@ -86,7 +92,7 @@ def tables(figures: Path, commands: dict[str, str]) -> list[dict[str, Any]]:
             {"": content["rows"]} if "rows" in content else {f": {k}": v["rows"] for k, v in content["sources"].items()}
         )
         for group, rows in groups.items():
-            keep = INFILL_COLUMNS if name == "infilling" else [k for k in rows[-1] if k not in ("samples", "judge")]
+            keep = INFILL_COLUMNS if name.startswith("infilling") else [k for k in rows[-1] if k not in ("samples", "judge")]
             part = {"title": title + group, "rows": [{k: row.get(k) for k in keep} for row in rows]}
             found.append({**part, "command": commands[name], "notes": [f"Born of: {born}."]})
     return found
