@@ -49,8 +49,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="candidates a blank, best counts (default: 1)",
     )
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
-    add("--score-temperature", type=float, default=1.0, help="below 1: likelier, less varied (default: 1)")
+    add("--sampler", default="ddim", help="ddim (default), ddpm, dpmpp_2m or churn")
+    add("--score-temperature", type=float, default=0.9, help="below 1: likelier, less varied (default: 0.9; 1 = off)")
     add("--seed", type=int, default=0, help="of sentences, spans and noise (default: 0)")
     add("--json", help="file for all figures and all filled texts")
     return parser.parse_args(argv)

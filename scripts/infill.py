@@ -29,10 +29,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("--file", help="UTF-8 file with one text a line; empty lines are passed over")
     add = parser.add_argument
     add("--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)")
-    add("--num-samples", type=int, default=8, help="candidates to draw (default: 8); equal ones are shown once")
+    add("--num-samples", type=int, default=16, help="candidates to draw (default: 16); equal ones are shown once")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
-    add("--score-temperature", type=float, default=1.0, help="below 1: likelier, less varied (default: 1)")
+    add("--sampler", default="ddim", help="ddim (default), ddpm, dpmpp_2m or churn")
+    add("--score-temperature", type=float, default=0.9, help="below 1: likelier, less varied (default: 0.9; 1 = off)")
     add("--rank", default="bound", help="bound (likelihood, default) or mbr (minimum Bayes risk)")
     add("--seed", type=int, default=0, help="same seed, same fills (default: 0)")
     add("--json", action="store_true", help="print one JSON object a text")

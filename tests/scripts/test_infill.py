@@ -96,7 +96,7 @@ def test_a_file_of_texts(untrained: str, tmp_path: Path, capsys: pytest.CaptureF
         (["--text", "[MASK]", "--num-samples", "0"], "num_samples is 0"),
         (["--text", "[MASK]", "--rank", "x"], "bound or mbr"),
         (["--text", "[MASK]", "--model", "nowhere/at/all"], "No model folder"),
-        (["--text", "[MASK]", "--model", "owner/name"], "the hub gave no model"),
+        (["--text", "[MASK]", "--model", "owner/name"], "the hub gave no such model"),
         (["--file", "nowhere.txt"], "nowhere.txt"),
         (["--file", "latin1.txt"], "is not UTF-8"),
         (["--file", "empty.txt"], "holds no text"),

@@ -142,7 +142,7 @@ def test_a_missing_folder_is_not_taken_for_a_hub_id(name: str, monkeypatch: pyte
 
 
 def test_a_hub_id_without_network() -> None:
-    with pytest.raises(FileNotFoundError, match="no folder 'owner/name' here, and the hub gave no model"):
+    with pytest.raises(FileNotFoundError, match="no folder 'owner/name' here, and the hub gave no such model"):
         DiffusionLM.from_pretrained("owner/name")
 
 

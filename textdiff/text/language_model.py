@@ -121,7 +121,7 @@ class DiffusionLM:
             yield [self._text(reading) for reading in readings]
 
     def infill(
-        self, text: str, *, num_samples: int = 8, rank: str = "bound", **options: Unpack[Options]
+        self, text: str, *, num_samples: int = 16, rank: str = "bound", **options: Unpack[Options]
     ) -> list[Infill]:
         """Fill the blanks of a text: distinct candidates, best first, the given text unchanged to the byte.
 

@@ -31,7 +31,7 @@ class Options(TypedDict, total=False):
     Attributes:
         num_inference_steps: Strides from noise to text; the denoiser is called once more than that.
         sampler: "ddpm", "ddim", "dpmpp_2m" or "churn".
-        score_temperature: Below 1 trades diversity for likelihood.
+        score_temperature: Below 1 trades diversity for likelihood; 1 is off.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
     """
@@ -52,8 +52,8 @@ class Sampling:
     """
 
     num_inference_steps: int = 32
-    sampler: str = "ddpm"
-    score_temperature: float = 1.0
+    sampler: str = "ddim"
+    score_temperature: float = 0.9
     seed: int | None = None
     generator: torch.Generator | None = None
 
