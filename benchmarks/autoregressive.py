@@ -37,10 +37,12 @@ def main(argv: list[str] | None = None) -> None:
 
     from textdiff.text.causal_rows import CausalRows
     from textdiff.text.presets import Preset
-    from textdiff.text.run import run_pieces, run_preset, training_arguments
+    from textdiff.text.run import FACTS_FILE, run_pieces, run_preset, training_arguments
     from textdiff.text.tokenizer import load_tokenizer, save_tokenizer
     from textdiff.text.training import DiffusionTrainer, EMACallback, latest_checkpoint, write_curves
 
+    if not Path(args.model, FACTS_FILE).is_file():
+        raise ValueError(f"{args.model} is no finished run ({FACTS_FILE} is missing): train the diffusion model first.")
     folder, preset, tokenizer = Path(args.output_dir), run_preset(args.model), load_tokenizer(args.model)
     train, validation = run_pieces(args.model, data_dir=args.data_dir)
     set_seed(0)

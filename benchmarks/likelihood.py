@@ -41,16 +41,16 @@ def main(argv: list[str] | None = None) -> None:
     """Print one row a source."""
     args = parse_args(argv)
     from tqdm import tqdm
-    from transformers import AutoModelForCausalLM
 
     from textdiff import DiffusionLM, __version__
+    from textdiff.metrics.judge import Judge
     from textdiff.text.evaluation import cut_texts, source_texts
     from textdiff.text.reports import birth_certificate, check_target, listing, table, write_json
     from textdiff.text.scoring import bound
 
     check_target(args.json)
     model = DiffusionLM.from_pretrained(args.model)
-    rival = AutoModelForCausalLM.from_pretrained(args.rival, use_safetensors=True).float().eval()
+    rival = Judge.from_pretrained(args.rival).model
     sources = [(s.partition("="), False) for s in args.source] + [(s.partition("="), True) for s in args.held_out]
     rows: list[dict[str, Any]] = []
     for (name, _, file), held_out_only in tqdm(sources, desc="sources", unit="source"):

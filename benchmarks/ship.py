@@ -55,6 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.text.run import FACTS_FILE
 
     source, folder = Path(args.run), Path(args.output)
+    if not (source / FACTS_FILE).is_file():
+        raise ValueError(
+            f"{source} is no finished run ({FACTS_FILE} is missing): give scripts/train.py's --output-dir."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_half_precision(source, folder)
     for name in RECORDS:
@@ -92,7 +96,11 @@ def tables(figures: Path, commands: dict[str, str]) -> list[dict[str, Any]]:
             {"": content["rows"]} if "rows" in content else {f": {k}": v["rows"] for k, v in content["sources"].items()}
         )
         for group, rows in groups.items():
-            keep = INFILL_COLUMNS if name.startswith("infilling") else [k for k in rows[-1] if k not in ("samples", "judge")]
+            keep = (
+                INFILL_COLUMNS
+                if name.startswith("infilling")
+                else [k for k in rows[-1] if k not in ("samples", "judge")]
+            )
             part = {"title": title + group, "rows": [{k: row.get(k) for k in keep} for row in rows]}
             found.append({**part, "command": commands[name], "notes": [f"Born of: {born}."]})
     return found

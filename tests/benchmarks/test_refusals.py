@@ -1,0 +1,33 @@
+"""Benchmarks refuse what they cannot use in one sentence, before any work."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from textdiff.cli import run
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("likelihood.py", ["--rival", "./nowhere", "--source", "a=b"], "nowhere"),
+        ("autoregressive.py", ["--model", "nowhere", "--output-dir", "out"], "no finished run"),
+        ("ship.py", ["--run", "nowhere", "--facts", "x.json", "--output", "out"], "no finished run"),
+    ],
+)
+def test_a_missing_folder_is_one_sentence(
+    script: str, arguments: list[str], message: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    main = runpy.run_path(str(BENCHMARKS / script))["main"]
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
