@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Infilling on held-out sentences, one random span of 1 to 5 words blanked, beside trivial fillers: a table a
-source.
+r"""Infilling on held-out sentences, one random span of 1 to 5 words blanked, beside trivial fillers.
 
     python benchmarks/infilling.py --model textdiff/weights/english --judge runs/english-gpt2 \
-        --source stories=../shared/data/tinystories/test.txt.gz --training-files
-        ../shared/data/tinystories/train.txt.gz \ --json infilling.json
+        --source stories=../shared/data/tinystories/test.txt.gz \
+        --training-files ../shared/data/tinystories/train.txt.gz --json infilling.json
 
 The judge is a causal language model trained on the same text. It charges every filled text, and writes one
 row itself: its own continuation of the left part, which does not see the right one.

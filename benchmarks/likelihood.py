@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Likelihood on held-out text: the diffusion bound beside an autoregressive model's exact likelihood.
+r"""Likelihood on held-out text: the diffusion bound beside an autoregressive model's exact likelihood.
 
     python benchmarks/likelihood.py --rival runs/english-gpt2 \
         --source tatoeba=../shared/data/tatoeba/deu-eng.test.tsv.gz --json likelihood.json

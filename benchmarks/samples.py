@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, diversity and copying, beside
-real text's.
+r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, diversity and copying, beside real text's.
 
     python benchmarks/samples.py --model textdiff/weights/english --judge runs/english-gpt2 \
-        --real ../shared/data/tinystories/test.txt.gz --training-files ../shared/data/tinystories/train.txt.gz
-        \ --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
+        --real ../shared/data/tinystories/test.txt.gz \
+        --training-files ../shared/data/tinystories/train.txt.gz --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
 
 All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that
 the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower

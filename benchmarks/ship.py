@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""From a finished run and its figures to a bundled model: bfloat16 shards, card, curves.
+r"""From a finished run and its figures to a bundled model: bfloat16 shards, card, curves.
 
     python benchmarks/ship.py --run runs/english --facts benchmarks/english.json --figures runs/figures \
         --output textdiff/weights/english
