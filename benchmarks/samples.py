@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, diversity and copying, beside real text's.
+r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, diversity and copying, beside real text.
 
     python benchmarks/samples.py --model textdiff/weights/english --judge runs/english-gpt2 \
         --real ../shared/data/tinystories/test.txt.gz \
