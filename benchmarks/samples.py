@@ -3,6 +3,7 @@ r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, di
 
     python benchmarks/samples.py --model textdiff/weights/english --judge runs/english-gpt2 \
         --real ../shared/data/tinystories/test.txt.gz \
+ \
         --training-files ../shared/data/tinystories/train.txt.gz --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
 
 All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that
