@@ -3,8 +3,8 @@ r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, di
 
     python benchmarks/samples.py --model textdiff/weights/english --judge runs/english-gpt2 \
         --real ../shared/data/tinystories/test.txt.gz \
- \
-        --training-files ../shared/data/tinystories/train.txt.gz --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
+        --training-files ../shared/data/tinystories/train.txt.gz \
+        --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
 
 All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that
 the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower
