@@ -1,5 +1,6 @@
 """The table of presets: every row makes a model, fits its rows and names data that is there."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.presets import PRESETS
+from textdiff.text.sources import training_texts
 
 ROWS = pytest.mark.parametrize("name", PRESETS)
 
@@ -52,3 +54,10 @@ def test_the_sources_are_there(name, shared_data: Path):
 @ROWS
 def test_no_row_trains_on_test_data(name):
     assert [source for source in PRESETS[name].sources if "test" in source] == []
+
+
+def test_e2e_trains_on_sentences_not_on_fields(shared_data: Path):
+    args = Namespace(dataset=None, train_files=None, validation_files=None, data_dir=str(shared_data), preset="e2e")
+    kept, _ = training_texts(args, PRESETS["e2e"])
+    assert kept[0].startswith("The Vaults pub near")
+    assert not any("||" in text or " | " in text for text in kept)

@@ -36,7 +36,7 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
                 "name the folder with --data-dir, or give texts of your own with --train-files."
             )
         texts = [
-            text
+            text.rpartition(preset.text_after)[2].strip() if preset.text_after else text
             for name, share in preset.sources.items()
             for text in read_texts(Path(args.data_dir, name))
             if zlib.crc32(b"share" + text.encode("utf-8")) % 1000 < share * 1000
