@@ -167,7 +167,7 @@ class DiffusionLMModel(PreTrainedModel):
         return DiffusionLMOutput(loss=loss, **{name: value.detach() for name, value in means.items()})
 
     def _loss_curve(self) -> Scheduler:
-        """The curve that noise levels are drawn from; in training, cross-entropy wants more of the noisy ones."""
+        """The curve that noise levels are drawn from; in training, part of them evenly over log-SNR."""
         if not self.training:
             return self.scheduler
         return Scheduler.adaptive(self.levels.knots(uniform=UNIFORM_IN_TRAINING))
