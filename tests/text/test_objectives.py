@@ -67,7 +67,7 @@ class BayesDenoiser(TextDenoiser):
 
     def hidden(self, x_t, logsnr, attention_mask, known, x0_known, x0_prev):
         """Forward-backward; what is given counts as seen without noise."""
-        level = logsnr[:, None, None]
+        level = logsnr[:, :1, None]  # one segment a row
         distance = torch.cdist(x_t.double(), level.sigmoid().sqrt() * self.embedding.vectors().double())
         evidence = -0.5 * distance.square() / torch.sigmoid(-level)
         exact = (x0_known @ self.embedding.vectors().T > 0.999).double().log()
@@ -141,13 +141,14 @@ def test_the_bound_of_blanks_is_their_entropy_given_the_rest(chain: Chain) -> No
 
 def test_training_adds_a_cross_entropy_beside_the_bound() -> None:
     model, rows = Recorder(), small_rows()
+    rows = replace(rows, attention_mask=rows.attention_mask.clamp(max=1))
     terms, bound = losses(model, rows), losses(model.eval(), rows)
     extra = terms.pop("cross_entropy")
     for name, term in bound.items():
         torch.testing.assert_close(term, terms[name])
-    reconstructed = rows.uniform < 0.3
-    assert reconstructed.any()
-    torch.testing.assert_close(extra[reconstructed], 0.3 * bound["reconstruction"][reconstructed])
+    ends_here = rows.uniform < 0.3
+    assert ends_here.any()
+    torch.testing.assert_close(extra[ends_here], 0.3 * bound["reconstruction"][ends_here])
 
 
 def test_word_vectors_get_the_whole_gradient_of_the_bound() -> None:
@@ -259,7 +260,7 @@ def test_self_conditioned_rows_get_a_first_estimate_without_gradient() -> None:
     first, second = model.calls
     x_t, logsnr, *_, none = first
     assert none is None
-    estimate = model.read_out(model.hidden(*first), x_t, logsnr[:, None]).x0_hat
+    estimate = model.read_out(model.hidden(*first), x_t, logsnr).x0_hat
     counted = rows.counted[chosen]
     given = second[-1]
     assert not given.requires_grad
@@ -270,7 +271,9 @@ def test_self_conditioned_rows_get_a_first_estimate_without_gradient() -> None:
 
 def test_the_namesakes_terms_by_hand() -> None:
     model, rows, scheduler = Recorder(categorical=False), small_rows(), Scheduler.sqrt(4)
-    rows = replace(rows, uniform=torch.tensor([0.0, 0.24, 0.26, 0.6, 0.99], dtype=torch.float64))
+    one_segment = rows.attention_mask.clamp(max=1)
+    uniform = torch.tensor([0.0, 0.24, 0.26, 0.6, 0.99], dtype=torch.float64)
+    rows = replace(rows, uniform=uniform, attention_mask=one_segment)
     terms = diffusion_lm_terms(model, scheduler, rows)
     for b, step in enumerate([0, 0, 1, 2, 3]):
         t = torch.full((1,), step / 3, dtype=torch.float64)
@@ -289,6 +292,32 @@ def test_the_namesakes_terms_by_hand() -> None:
         nearness = -0.5 * torch.cdist(x0, model.embedding.weight).square()
         rounding = F.cross_entropy(nearness[counted], rows.input_ids[b][counted])
         torch.testing.assert_close(terms["rounding"][b], rounding)
+
+
+def test_every_segment_has_a_noise_level_of_its_own() -> None:
+    rows = small_rows()
+    assert rows.level[:, 0].equal(rows.uniform)
+    assert (rows.level[:, :3] == rows.level[:, :1]).all() and (rows.level[:, 3:5] == rows.level[:, 3:4]).all()
+    assert (rows.level[:, 0] - rows.level[:, 3]).abs().min() > 0.1
+    index = torch.arange(4000)
+    mask = torch.tensor([1, 2, 3]).expand(len(index), -1)
+    level = draw_rows(mask, mask, mask > 3, index, dim=1, seed=0, self_conditioning_rate=0.0).level
+    for k in range(3):  # each of them evenly spread over the batch, and over the other's levels
+        assert torch.histc(level[:, k], 8, 0, 1).sub(500).abs().max() < 10
+    assert torch.corrcoef(level.T).sub(torch.eye(3)).abs().max() < 0.5
+
+
+def test_a_segment_pays_in_a_packed_row_as_alone() -> None:
+    model, rows = Recorder(), small_rows()
+    with torch.no_grad():
+        together = losses(model, rows)
+        first = replace(rows, known=rows.known | (rows.attention_mask == 2))
+        second = replace(rows, known=rows.known | (rows.attention_mask == 1))
+        apart = [losses(model, one) for one in (first, second)]
+    sizes = [one.counted.sum(1) for one in (first, second)]
+    for name, term in together.items():
+        mean = (apart[0][name] * sizes[0] + apart[1][name] * sizes[1]) / (sizes[0] + sizes[1])
+        torch.testing.assert_close(term, mean)
 
 
 def test_self_conditioned_rows_are_spread_over_all_noise_levels() -> None:

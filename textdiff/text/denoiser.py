@@ -50,7 +50,7 @@ class DenoiserOutput(NamedTuple):
 
 
 class TextDenoiser(nn.Module):
-    """Noisy vectors x_t [B, L, D] at log signal-to-noise ratio [B] -> logits and x0_hat."""
+    """Noisy vectors x_t [B, L, D] at log signal-to-noise ratio [B] or [B, L] -> logits and x0_hat."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -89,15 +89,16 @@ class TextDenoiser(nn.Module):
 
         Args:
             x_t: noisy word vectors, [B, L, D].
-            logsnr: noise level, [B].
+            logsnr: noise level, [B], or [B, L] where texts packed into one row have their own.
             attention_mask: [B, L]; 0 = padding, otherwise the number of the segment (1 where there is one text).
             known: bool [B, L], True = given.
             x0_known: clean vectors, [B, L, D], read only where `known`.
             x0_prev: an earlier estimate of x0 for self-conditioning (Analog Bits, arXiv 2208.04202), [B, L, D]; not
                 read where `known`.
         """
+        logsnr = logsnr.view(len(x_t), -1)
         hidden = self.hidden(x_t, logsnr, attention_mask, known, x0_known, x0_prev)
-        return self.read_out(hidden, x_t, logsnr[:, None])
+        return self.read_out(hidden, x_t, logsnr)
 
     def hidden(
         self,
@@ -108,10 +109,10 @@ class TextDenoiser(nn.Module):
         x0_known: Tensor | None,
         x0_prev: Tensor | None,
     ) -> Tensor:
-        """The transformer's last states, [B, L, H]; arguments as in `forward`."""
+        """The transformer's last states, [B, L, H]; arguments as in `forward`, logsnr [B, 1] or [B, L]."""
         D = self.config.embedding_dim
         power = torch.sigmoid(logsnr) / D + torch.sigmoid(-logsnr) if self.config.unit_norm else torch.ones_like(logsnr)
-        x_in = x_t.float() / power.sqrt().float()[:, None, None]
+        x_in = x_t.float() / power.sqrt().float()[..., None]
         if known is not None and x0_known is not None:
             x_in = torch.where(known[..., None], x0_known.float() * (D**0.5 if self.config.unit_norm else 1.0), x_in)
         dtype = self.noisy_in.weight.dtype  # below float32 where the weights were cast
@@ -134,7 +135,7 @@ class TextDenoiser(nn.Module):
         the noise allows.
         """
         with torch.no_grad(), torch.autocast(x_t.device.type, enabled=False):
-            scaled = x_t.float() * output_prior_scale(logsnr)[:, None, None]
+            scaled = x_t.float() * output_prior_scale(logsnr)[..., None]
             if known is not None and x0_known is not None:
                 scaled = torch.where(known[..., None], x0_known.float() * CERTAIN, scaled)
             posterior = torch.softmax(self.embedding.logits(scaled), dim=-1)

@@ -27,6 +27,9 @@ from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import TextDenoiser
 
 
+SEGMENT_STRIDE = 2.0**0.5  # irrational, and independent of the golden ratio between rows
+
+
 @dataclass(frozen=True)
 class Rows:
     """A batch and its noise: everything a loss needs besides the model."""
@@ -36,13 +39,18 @@ class Rows:
     known: Tensor           # bool [B, L]
     eps: Tensor             # standard normal, [B, L, D]
     start_eps: Tensor       # more of it, independent: Diffusion-LM's noise between word vector and x0
-    uniform: Tensor         # [B] in [0, 1): picks the noise level
+    uniform: Tensor         # [B] in [0, 1): picks the noise levels
     self_conditioned: Tensor  # bool [B]
 
     @property
     def counted(self) -> Tensor:
         """Positions that the loss counts, bool [B, L]: real and not given."""
         return (self.attention_mask > 0) & ~self.known
+
+    @property
+    def level(self) -> Tensor:
+        """A number in [0, 1) for every position, [B, L] float64: one a segment, spread evenly over a row's segments."""
+        return (self.uniform[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
 
     def row_mean(self, values: Tensor) -> Tensor:
         """Mean over the counted positions of every row; values: [N] in the order of `counted`. Returns [B]."""
@@ -90,9 +98,8 @@ def hidden_states(denoiser: TextDenoiser, rows: Rows, x0: Tensor, x_t: Tensor, l
             known, mask, noisy = rows.known[chosen], rows.attention_mask[chosen], x_t[chosen]
             hidden = denoiser.hidden(noisy, logsnr[chosen], mask, known, x0[chosen], None)
             counted = rows.counted[chosen]
-            level = logsnr[chosen, None].expand(counted.shape)[counted]
             first = torch.zeros_like(noisy)
-            first[counted] = denoiser.read_out(hidden[counted], noisy[counted], level).x0_hat
+            first[counted] = denoiser.read_out(hidden[counted], noisy[counted], logsnr[chosen][counted]).x0_hat
         x0_prev[chosen] = first
     return denoiser.hidden(x_t, logsnr, rows.attention_mask, rows.known, x0, x0_prev)
 
@@ -102,8 +109,8 @@ def bound_terms(
 ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]:
     """Terms of the bound in nats per counted token, [B] each, whose sum's mean is an unbiased estimate of it.
 
-    Rows whose uniform number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the
-    diffusion integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
+    Segments whose number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the diffusion
+    integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
     In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network: the output prior is
     held fixed in it. Its optimum, the posterior over tokens, is the bound's own, but its gradient does not vanish where
@@ -111,34 +118,33 @@ def bound_terms(
     the gradient, the squared distance alone pulls them together until they collapse.
 
     Returns:
-        the terms, and what `AdaptiveLevels.statistics` wants: (logsnr [B], loss [B], reconstruction bool [B]).
+        the terms, and what `AdaptiveLevels.statistics` wants of the N counted positions: (logsnr [N], loss [N],
+        reconstruction bool [N]).
     """
-    is_reconstruction = rows.uniform < reconstruction_share
-    t = ((rows.uniform - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
+    level = rows.level
+    ends_here = level < reconstruction_share
+    t = ((level - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
     logsnr, slope = logsnr_and_slope(scheduler, t)
     x0 = denoiser.embedding.embed(rows.input_ids)
     x_t = scheduler.add_noise(x0, rows.eps, t)
     hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
     counted = rows.counted
-    logsnr_each = logsnr[:, None].expand(counted.shape)[counted]
+    ids, logsnr, slope, ends_here = rows.input_ids[counted], logsnr[counted], slope[counted], ends_here[counted]
     network = denoiser.head(hidden[counted])
-    prior = denoiser.prior_logits(x_t[counted], logsnr_each)
+    prior = denoiser.prior_logits(x_t[counted], logsnr)
     logits, x0_hat = denoiser.combine(network, prior)
-    density = rows.row_mean(diffusion_density(x0[counted], x0_hat, logsnr_each))
-    recon_each = is_reconstruction[:, None].expand(counted.shape)[counted]
-    nll = torch.zeros_like(recon_each, dtype=torch.float32)
-    nll[recon_each] = F.cross_entropy(logits[recon_each], rows.input_ids[counted][recon_each], reduction="none")
-    nll = rows.row_mean(nll)
-    ends = scheduler.logsnr(torch.ones_like(logsnr))
-    terms = {
-        "reconstruction": torch.where(is_reconstruction, nll / max(reconstruction_share, 1e-9), 0.0),
-        "diffusion": torch.where(is_reconstruction, 0.0, density * (slope / (1 - reconstruction_share)).float()),
-        "prior": rows.row_mean(prior_term(x0.detach()[counted], ends[:, None].expand(counted.shape)[counted]).float()),
+    density = diffusion_density(x0[counted], x0_hat, logsnr)
+    nll = torch.zeros_like(density)
+    nll[ends_here] = F.cross_entropy(logits[ends_here], ids[ends_here], reduction="none")
+    each = {
+        "reconstruction": nll / max(reconstruction_share, 1e-9),
+        "diffusion": torch.where(ends_here, 0.0, density * (slope / (1 - reconstruction_share)).float()),
+        "prior": prior_term(x0.detach()[counted], scheduler.logsnr(torch.ones_like(logsnr))).float(),
     }
     if denoiser.training:
-        detached = network.float() + prior.detach()
-        terms["cross_entropy"] = rows.row_mean(F.cross_entropy(detached, rows.input_ids[counted], reduction="none"))
-    return terms, (logsnr, torch.where(is_reconstruction, nll, density), is_reconstruction)
+        each["cross_entropy"] = F.cross_entropy(network.float() + prior.detach(), ids, reduction="none")
+    terms = {name: rows.row_mean(values) for name, values in each.items()}
+    return terms, (logsnr, torch.where(ends_here, nll, density), ends_here)
 
 
 def update_levels(levels: AdaptiveLevels, logsnr: Tensor, loss: Tensor, reconstruction: Tensor) -> None:
@@ -156,18 +162,17 @@ def diffusion_lm_terms(denoiser: TextDenoiser, scheduler: Scheduler, rows: Rows)
     |alpha(1) x0|^2; "rounding" = -log p(w | x0).
     """
     steps = scheduler.config.num_train_timesteps
-    step = (rows.uniform * steps).long().clamp(max=steps - 1)
+    step = (rows.level * steps).long().clamp(max=steps - 1)
     t = step.double() / (steps - 1)
     logsnr = scheduler.logsnr(t)
     clean = denoiser.embedding.embed(rows.input_ids)
     _, sigma_0 = scheduler.alpha_sigma(torch.zeros_like(t))
-    x0 = clean + sigma_0.float()[:, None, None] * rows.start_eps
+    x0 = clean + sigma_0.float()[..., None] * rows.start_eps
     x_t = scheduler.add_noise(x0, rows.eps, t)
     hidden = hidden_states(denoiser, rows, clean, x_t, logsnr)
     counted = rows.counted
-    logsnr_each = logsnr[:, None].expand(counted.shape)[counted]
-    x0_hat = denoiser.read_out(hidden[counted], x_t[counted], logsnr_each).x0_hat
-    target = torch.where((step == 0)[:, None, None], clean, x0)[counted]
+    x0_hat = denoiser.read_out(hidden[counted], x_t[counted], logsnr[counted]).x0_hat
+    target = torch.where((step == 0)[..., None], clean, x0)[counted]
     alpha_1, _ = scheduler.alpha_sigma(torch.ones(1, device=t.device))
     rounding = F.cross_entropy(denoiser.embedding.logits(x0[counted]), rows.input_ids[counted], reduction="none")
     return {

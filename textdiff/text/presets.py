@@ -23,6 +23,7 @@ GENERAL_ENGLISH = {
 class Preset:
     """One row: what it is for, the data, the shape of the model and of the run."""
 
+    name: str
     about: str
     sources: dict[str, float] = field(default_factory=dict)
     text_after: str = ""               # mark behind which a line's text begins; "" = the whole line is text
@@ -36,30 +37,35 @@ class Preset:
     learning_rate: float = 1.5e-3
 
 
-PRESETS = {
-    "english": Preset(
+PRESETS = {preset.name: preset for preset in (
+    Preset(
+        name="english",
         about="the bundled model: general simple English, 8 M parameters; about 45 min on 2 cores, bound 4.9 nats",
         sources=GENERAL_ENGLISH,
     ),
-    "english-gpu": Preset(
+    Preset(
+        name="english-gpu",
         about="the same data at 20 M parameters for one GPU: 25 min on a datacentre card (not yet run)",
         sources=GENERAL_ENGLISH,
         model={"hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6, "intermediate_size": 1536},
         batch_size=512, max_steps=12000,
     ),
-    "e2e": Preset(
+    Preset(
+        name="e2e",
         about="restaurant descriptions, word level, 5 M parameters; about 60 min on 2 cores (not yet run)",
         sources={"e2e/diffusion_lm/src1_train.txt.gz": 1.0}, text_after="||", tokenizer="word", vocab_size=1000,
         model={"num_hidden_layers": 4}, max_steps=4000,
     ),
-    "diffusion-lm": Preset(
+    Preset(
+        name="diffusion-lm",
         about="Diffusion-LM's own recipe on general English, for comparison; about 45 min on 2 cores (not yet run)",
         sources=GENERAL_ENGLISH, recipe="diffusion_lm", learning_rate=1e-4,
     ),
-    "tiny": Preset(
+    Preset(
+        name="tiny",
         about="a model that fits any text file in about two minutes: to see the machinery run, not to read its samples",
         vocab_size=512,
         model={"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256},
         batch_size=16, row_length=64, max_steps=300, learning_rate=3e-3,
     ),
-}  # fmt: skip
+)}  # fmt: skip

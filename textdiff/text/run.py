@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -128,20 +128,34 @@ def _check_same_run(args: argparse.Namespace, folder: Path, *, resuming: bool) -
         os.replace(draft, record)
 
 
-def run_pieces(folder: str | os.PathLike, *, data_dir: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Training and validation pieces of a finished run, cut again from its sources.
+@dataclass(frozen=True)
+class PresetData:
+    """What a preset trains on: its tokenizer, and pieces of token ids to train on and to validate with."""
+
+    tokenizer: Tokenizer
+    train: list[np.ndarray]
+    validation: list[np.ndarray]
+
+
+def preset_data(preset: Preset, folder: str | os.PathLike, *, data_dir: str, seed: int) -> PresetData:
+    """The data of a preset, cut as `scripts/train.py` cuts it, for rivals that train on the same.
 
     Args:
-        folder: of the run.
+        preset: one with sources of its own.
+        folder: of the rival's run; its tokenizer is kept there, so that a resumed run has the same.
         data_dir: folder of the preset's sources.
+        seed: of the run.
 
     Raises:
-        FileNotFoundError: if a record of the run or one of its sources is missing.
+        FileNotFoundError: if one of the sources is missing.
+        ValueError: if the preset has no sources.
     """
-    settings = argparse.Namespace(**json.loads(Path(folder, RUN_FILE).read_text(encoding="utf-8")))
-    settings.data_dir = data_dir
-    preset = run_preset(folder)
-    return _cut(training_texts(settings, preset), load_tokenizer(folder), preset, settings.seed)
+    given = argparse.Namespace(
+        dataset=None, train_files=None, validation_files=None, data_dir=data_dir
+    )
+    texts = training_texts(given, preset)
+    tokenizer = _tokenizer(preset, texts[0], Path(folder))
+    return PresetData(tokenizer, *_cut(texts, tokenizer, preset, seed))
 
 
 def run_preset(folder: str | os.PathLike) -> Preset:

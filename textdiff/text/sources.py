@@ -32,7 +32,7 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
         missing = [name for name in preset.sources if not Path(args.data_dir, name).is_file()]
         if missing:
             raise FileNotFoundError(
-                f"Preset {args.preset!r} wants {missing[0]} in {args.data_dir}, where it is not: "
+                f"Preset {preset.name!r} wants {missing[0]} in {args.data_dir}, where it is not: "
                 "name the folder with --data-dir, or give texts of your own with --train-files."
             )
         texts = [
@@ -42,7 +42,7 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
             if zlib.crc32(b"share" + text.encode("utf-8")) % 1000 < share * 1000
         ]
     else:
-        raise ValueError(f"Preset {args.preset!r} has no data of its own: give --train-files or --dataset.")
+        raise ValueError(f"Preset {preset.name!r} has no data of its own: give --train-files or --dataset.")
     if args.validation_files:
         return texts, [text for path in args.validation_files for text in read_texts(path)]
     kept, out = [t for t in texts if not held_out(t)], [t for t in texts if held_out(t)]

@@ -18,16 +18,16 @@ FOURIER_FREQUENCIES = 32
 
 
 class NoiseLevelEmbedding(nn.Module):
-    """logsnr [B] -> conditioning vector [B, C], by Fourier features and a small MLP."""
+    """logsnr [...] -> conditioning vector [..., C], by Fourier features and a small MLP."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(2 * FOURIER_FREQUENCIES, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
 
     def forward(self, logsnr: Tensor) -> Tensor:
-        """logsnr: [B], natural log of alpha^2 / sigma^2."""
+        """logsnr: [...], natural log of alpha^2 / sigma^2."""
         frequencies = torch.linspace(-5.0, 3.0, FOURIER_FREQUENCIES, device=logsnr.device).exp()
-        angles = logsnr.float()[:, None] * frequencies
+        angles = logsnr.float()[..., None] * frequencies
         features = torch.cat([angles.sin(), angles.cos()], dim=-1)
         return self.mlp(features.to(next(self.mlp.parameters()).dtype))
 
@@ -108,8 +108,8 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor, condition: Tensor, context: Context) -> Tensor:
-        """h: [B, L, H]; condition: [B, C]."""
-        modulation = self.modulation(condition)[:, None].to(h.dtype)
+        """h: [B, L, H]; condition: [B, 1, C] or [B, L, C]."""
+        modulation = self.modulation(condition).to(h.dtype)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
         inner = self.attention_mix(self.attention_norm(h) * (1 + scale_a) + shift_a, context.edges)
         h = h + gate_a * self._attend(inner, context.mask, context.rotary)
@@ -143,7 +143,7 @@ class Transformer(nn.Module):
 
         Args:
             h: [B, L, H].
-            logsnr: [B].
+            logsnr: [B, 1] or [B, L].
             segments: [B, L] integers, 0 = padding; positions attend within their own segment.
             positions: [B, L] integers, place within the segment.
         """
@@ -153,7 +153,7 @@ class Transformer(nn.Module):
         context = Context(same_segment(segments), neighbour_edges(segments), rotary)
         for block in self.blocks:
             h = block(h, condition, context)
-        shift, scale = self.modulation(condition)[:, None].to(h.dtype).chunk(2, dim=-1)
+        shift, scale = self.modulation(condition).to(h.dtype).chunk(2, dim=-1)
         return self.norm(h) * (1 + scale) + shift
 
 
