@@ -3,7 +3,7 @@
 
     python scripts/train.py --preset tiny --train-files stories.txt --output-dir runs/stories
     python scripts/train.py --preset english --data-dir ../shared/data --output-dir runs/english
-    torchrun --nproc_per_node 2 scripts/train.py ...          (data parallel; also FSDP through --fsdp)
+    torchrun --nproc_per_node 2 scripts/train.py ...          (data parallel)
 
 Stopped at any moment and started again with the same command, it goes on from the last checkpoint.
 """
@@ -41,7 +41,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of weights, data order and noise")
     add("--no-bf16", dest="bf16", action="store_false", help="train in float32 throughout")
     add("--compile", action="store_true", help="torch.compile the model (pays on a GPU)")
-    add("--fsdp", default="", help="passed to the Trainer, e.g. 'full_shard auto_wrap'")
     add("--use-cpu", action="store_true", help="stay on the CPU even where there is a GPU")
     return parser.parse_args(argv)
 

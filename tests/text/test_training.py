@@ -14,13 +14,13 @@ from transformers import TrainingArguments
 
 from textdiff.text import training
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
+from textdiff.text.optimizer import EMBEDDING_LEARNING_RATE, MUON_MULTIPLE
 from textdiff.text.training import (
     DiffusionTrainer,
     EMACallback,
     drop_half_written,
     ema_average,
     latest_checkpoint,
-    parameter_groups,
     write_curves,
 )
 
@@ -120,24 +120,12 @@ def test_evaluation_moves_no_noise_level(tmp_path):
 # Optimiser.
 
 
-@pytest.mark.parametrize("recipe", [DiffusionLMConfig, DiffusionLMConfig.diffusion_lm])
-def test_every_parameter_is_in_one_group(tmp_path, recipe):
-    model = make_trainer(tmp_path, recipe=recipe).model
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    groups = parameter_groups(model, 1e-3, 0.05)
-    assert sorted(id(p) for group in groups for p in group["params"]) == sorted(names)
-    rates = {names[id(p)]: (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
-    assert rates["denoiser.embedding.weight"] == (1e-2, 0.0)
-    assert rates["denoiser.transformer.blocks.0.qkv.weight"] == (1e-3, 0.05)
-    assert {rate for name, rate in rates.items() if name.endswith("bias")} == {(1e-3, 0.0)}
-    assert rates["denoiser.from_start.weight"] == rates["denoiser.known_flag"] == (1e-3, 0.0)
-
-
 def test_the_optimiser_has_the_groups(tmp_path):
     trainer = make_trainer(tmp_path, adam_beta2=0.9)
     optimizer = trainer.create_optimizer()
-    assert [group["lr"] for group in optimizer.param_groups] == [1e-2, training.EMBEDDING_LEARNING_RATE, 1e-2]
-    assert optimizer.param_groups[0]["betas"][1] == 0.9
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert rates == [1e-2 * MUON_MULTIPLE, 1e-2, 1e-2, EMBEDDING_LEARNING_RATE]
+    assert optimizer.adamw.param_groups[0]["betas"][1] == 0.9
     assert trainer.create_optimizer() is optimizer
 
 

@@ -32,7 +32,7 @@ from textdiff.text.training import (
 RUN_FILE = "run.json"
 FACTS_FILE = "training.json"
 VALIDATION_ROWS = 256
-RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16", "compile", "fsdp")
+RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16", "compile")
 POSITIVE = (
     "max_steps", "batch_size", "learning_rate", "gradient_accumulation_steps",
     "save_steps", "eval_steps", "logging_steps",
@@ -217,7 +217,6 @@ def training_arguments(args: argparse.Namespace, preset: Preset) -> TrainingArgu
         bf16=args.bf16,
         use_cpu=on_cpu,
         torch_compile=args.compile,
-        fsdp=args.fsdp,
         seed=args.seed,
         report_to=[],
         dataloader_pin_memory=not on_cpu,

@@ -25,9 +25,9 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from textdiff.text.model import DiffusionLMModel
+from textdiff.text.optimizer import MuonAdamW, parameter_groups
 
 EMA_FILE = "ema.safetensors"
-EMBEDDING_LEARNING_RATE = 1e-2
 
 
 def ema_average(decay: float) -> Any:
@@ -135,12 +135,12 @@ class DiffusionTrainer(Trainer):
         return SequentialSampler(cast(Sized, train_dataset if train_dataset is not None else self.train_dataset))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW in three groups: embeddings (own rate, no decay), matrices (decay), the rest (no decay)."""
+        """Muon for the blocks' matrices and AdamW for the rest."""
         if self.optimizer is None:  # type: ignore[has-type]
             model = model if model is not None else self.model
             groups = parameter_groups(model, self.args.learning_rate, self.args.weight_decay)
             betas = (self.args.adam_beta1, self.args.adam_beta2)
-            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate, betas=betas)
+            self.optimizer = MuonAdamW(groups["muon"], groups["adamw"], betas=betas)
         return self.optimizer
 
     def compute_loss(
@@ -184,24 +184,6 @@ class DiffusionTrainer(Trainer):
         loaded = model if model is not None else self.model
         if isinstance(loaded, DiffusionLMModel):
             loaded.load_noise_levels(resume_from_checkpoint)
-
-
-def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW groups: word vectors of a diffusion model, decayed matrices, and everything else."""
-    embeddings, matrices, rest = [], [], []
-    for name, parameter in model.named_parameters():
-        if name.endswith("denoiser.embedding.weight"):
-            embeddings.append(parameter)
-        elif parameter.ndim >= 2 and "from_" not in name:
-            matrices.append(parameter)
-        else:
-            rest.append(parameter)
-    groups = [
-        {"params": matrices, "lr": learning_rate, "weight_decay": weight_decay},
-        {"params": embeddings, "lr": EMBEDDING_LEARNING_RATE, "weight_decay": 0.0},
-        {"params": rest, "lr": learning_rate, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
 
 
 def write_curves(history: list[dict[str, float]], folder: str | os.PathLike) -> None:
