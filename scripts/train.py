@@ -30,6 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--dataset", help="a `datasets` name or local dataset folder with a text column, instead of files")
     add("--text-column", default="text", help="column of --dataset (default: text)")
     add("--data-dir", default="../shared/data", help="folder of the preset's sources")
+    add("--recipe", choices=["bound", "diffusion_lm"], help="ours, or Diffusion-LM's own (default: the preset's)")
     add("--max-steps", type=int, help="optimiser steps")
     add("--batch-size", type=int, help="rows a step, over all processes")
     add("--gradient-accumulation-steps", type=int, default=1, help="parts that a process cuts its rows into")

@@ -30,17 +30,18 @@ ROOMS = {
 # Module -> floor. An import must go down. A module not named here must be drawn first.
 FLOORS = {
     "diffusion": {
-        "curves": 0,
+        "curves": 0, "stagger": 0,
         "scheduler": 1, "conversion": 1,
         "losses": 2, "samplers": 2,
         "guidance": 3, "corrections": 3,
     },
     "text": {
-        "embedding": 0, "transformer": 0, "tokenizer": 0, "blanks": 0, "vocabulary": 0, "presets": 0, "reports": 0, "optimizer": 0,
+        "embedding": 0, "transformer": 0, "tokenizer": 0, "blanks": 0, "vocabulary": 0, "presets": 0, "reports": 0,
+        "optimizer": 0,
         "denoiser": 1, "data": 1, "card": 1,
         "objectives": 2, "loading": 2, "plans": 2, "causal_rows": 2, "sources": 2,
         "model": 3, "scoring": 3, "sampling": 3, "continuation": 3,
-        "control": 4, "training": 4, "ranking": 4, "evaluation": 4,
+        "control": 4, "distillation": 4, "training": 4, "ranking": 4, "evaluation": 4,
         "language_model": 5, "infilling": 5, "run": 5,
     },
 }  # fmt: skip

@@ -34,7 +34,7 @@ def place(tmp_path_factory):
     torch.manual_seed(0)
     small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     denoiser = TextDenoiser(
-        DenoiserConfig(vocab_size=300, max_position_embeddings=32, conditioning_size=16, **small)
+        DenoiserConfig(vocab_size=300, max_position_embeddings=32, **small)
     )
     config = {"length_counts": [0, 0, 0, 0, 5, 5, 5]}
     DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), tokenizer, config=config).save_pretrained(

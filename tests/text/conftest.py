@@ -15,7 +15,7 @@ def untrained(tokenizer, **shape) -> DiffusionLM:
     """A model with random weights everywhere, the zero-initialised ones included."""
     torch.manual_seed(0)
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    shape = {"conditioning_size": 16, "max_position_embeddings": 24, **small, **shape}
+    shape = {"max_position_embeddings": 24, **small, **shape}
     denoiser = TextDenoiser(DenoiserConfig(vocab_size=tokenizer.get_vocab_size(), **shape))
     for parameter in denoiser.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)

@@ -62,7 +62,7 @@ def model() -> DiffusionLMModel:
         torch.manual_seed(0)
         config = DiffusionLMConfig(
             vocab_size=VOCAB, embedding_dim=DIM, hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=128, conditioning_size=32, max_position_embeddings=LENGTH,
+            intermediate_size=128, max_position_embeddings=LENGTH,
         )  # fmt: skip
         model = DiffusionLMModel(config).train()
         learn(model)

@@ -13,7 +13,7 @@ from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel, draw_sample
 
 SHAPE = {
     "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "intermediate_size": 32, "conditioning_size": 8, "max_position_embeddings": 12,
+    "intermediate_size": 32, "max_position_embeddings": 12,
 }  # fmt: skip
 KNOTS = [4.0, 1.5, 0.3, -2.0, -6.0]
 
@@ -97,9 +97,9 @@ def test_the_noise_levels_come_back(tmp_path):
 FRESH = {
     "denoiser.known_flag": 0.0, "denoiser.head.weight": 0.0, "denoiser.previous_in.weight": 0.0,
     "denoiser.head.bias": 0.0,
-    "denoiser.transformer.modulation.weight": 0.0, "denoiser.transformer.blocks.1.modulation.weight": 0.0,
+    "denoiser.transformer.blocks.1.attention_out.weight": 0.0, "denoiser.transformer.blocks.0.mlp_out.weight": 0.0,
     "denoiser.from_start.weight": 0.5, "denoiser.noisy_in.weight": 0.25, "denoiser.embedding.weight": 1.0,
-    "denoiser.transformer.blocks.0.mlp_out.weight": 32**-0.5,
+    "denoiser.transformer.blocks.0.mlp_in.weight": 16**-0.5,
 }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def make_trainer(folder, *, rows=32, decay=0.5, recipe=DiffusionLMConfig, **opti
     torch.manual_seed(0)
     config = recipe(
         vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        conditioning_size=4, max_position_embeddings=8, embedding_dim=4,
+        max_position_embeddings=8, embedding_dim=4,
     )  # fmt: skip
     model = DiffusionLMModel(config)
     values = {

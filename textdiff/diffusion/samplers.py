@@ -220,6 +220,7 @@ def sample(
     *,
     step: Step = ddim_step,
     correct: Correction | None = None,
+    own_times: Callable[[Tensor], Tensor] | None = None,
     generator: Generators = None,
 ) -> Iterator[State]:
     """Walks x along the grid and yields the state after every move; the caller owns progress, previews and
@@ -236,6 +237,8 @@ def sample(
         scheduler: The noise curve.
         step: A value of `SAMPLERS`, or functools.partial of one.
         correct: Changes the state after every move; steps then get no history (second order becomes first).
+        own_times: From the grid's time [B] to each element's own, in the state's leading axes: `stagger.own_times`.
+            Denoiser, step and correction are then given these.
         generator: Source of all noise; a list of B gives every sample its own, so that no result depends on
             the rest of the batch.
 
@@ -247,6 +250,8 @@ def sample(
     x0_prev = t_prev = None
     for move, (now, then) in enumerate(pairwise(_checked_grid(times)), start=1):
         t, s = (torch.full((len(x),), time, dtype=torch.float64, device=x.device) for time in (now, then))
+        if own_times is not None:
+            t, s = own_times(t), own_times(s)
         noise = draw_noise(x, generator)
         if then > now:
             x, t_prev = renoise(scheduler, x, t, s, noise), None

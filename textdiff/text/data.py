@@ -120,20 +120,21 @@ def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
 def known_mask(length: int, rng: np.random.Generator) -> np.ndarray:
     """Which positions of a piece are given, bool [length]: nothing, all but spans, a prefix, or scattered tokens.
 
-    Four in ten pieces give nothing (they train the bound), three leave one to three spans blank, one gives a prefix,
-    two give each token with a random chance.
+    Four in ten pieces give nothing (they train the bound); four leave spans blank, a tenth to half of the piece; one
+    gives a prefix, one gives each token with a random chance.
     """
     kind = rng.random()
     known = np.zeros(length, dtype=bool)
     if kind < 0.4 or length < 2:
         return known
-    if kind < 0.7:
+    if kind < 0.8:
         known[:] = True
-        for _ in range(rng.integers(1, 3, endpoint=True)):
-            size = min(length, 1 + rng.geometric(0.25))
+        wanted = length * rng.uniform(0.1, 0.5)
+        while (~known).sum() < wanted:
+            size = min(length, rng.geometric(0.25))
             start = rng.integers(0, length - size, endpoint=True)
             known[start : start + size] = False
-    elif kind < 0.8:
+    elif kind < 0.9:
         known[: rng.integers(1, length)] = True
     else:
         known = rng.random(length) < rng.random()
@@ -165,6 +166,7 @@ class PackedRows(Dataset):
         self.pieces = list(pieces)
         self.rows = pack([len(piece) for piece in self.pieces], row_length)
         self.total = len(self.rows) if total is None else total
+        self.tokens_per_row = sum(len(piece) for piece in self.pieces) / len(self.rows)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:

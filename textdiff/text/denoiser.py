@@ -3,7 +3,8 @@
 The logits are a transformer's plus the exact posterior of an independent token, alpha / sigma^2 <x_t, e_w> (the
 "output prior" of Plaid, arXiv 2305.18619, section 4.3); x0_hat is their softmax's mean word vector, so it lies in the
 hull of the vocabulary. With `categorical=False` the network regresses x0_hat instead (Diffusion-LM, arXiv 2205.14217).
-Given positions enter as clean vectors with a learned flag. Plain torch: inference needs nothing else.
+Given positions enter as clean vectors with a learned flag; the noise level is one more input of every position. Plain
+torch: inference needs nothing else.
 """
 
 from __future__ import annotations
@@ -28,17 +29,20 @@ class DenoiserConfig:
     num_hidden_layers: int = 6
     num_attention_heads: int = 4
     intermediate_size: int = 1024
-    conditioning_size: int = 128         # C, size of the noise-level vector that modulates each block
     max_position_embeddings: int = 64    # longest text, in tokens
     dropout: float = 0.0
     unit_norm: bool = True               # word vectors on the unit sphere
     categorical: bool = True             # softmax head with output prior; False regresses x0
+    stagger: float = 0.0                 # how long a token leaves the noise after the one before it, in units of a
+                                         # token's own way (`diffusion.stagger`); 0 = all tokens at once
+    stagger_least: float = 0.0           # training varies it from here
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a JSON-able dictionary."""
         return asdict(self)
 
 
+FOURIER_FREQUENCIES = 32
 CERTAIN = 1e3  # scale at which a clean vector's posterior is its own word
 
 
@@ -47,6 +51,22 @@ class DenoiserOutput(NamedTuple):
 
     logits: Tensor  # [..., V], natural log scale, not normalised
     x0_hat: Tensor  # [..., D]
+
+
+class NoiseLevelEmbedding(nn.Module):
+    """logsnr [...] -> a vector [..., H], by Fourier features and a small MLP."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        width = 2 * FOURIER_FREQUENCIES
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, hidden))
+
+    def forward(self, logsnr: Tensor) -> Tensor:
+        """logsnr: [...], natural log of alpha^2 / sigma^2."""
+        frequencies = torch.linspace(-5.0, 3.0, FOURIER_FREQUENCIES, device=logsnr.device).exp()
+        angles = logsnr.float()[..., None] * frequencies
+        features = torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return self.mlp(features.to(self.mlp[0].weight.dtype))
 
 
 class TextDenoiser(nn.Module):
@@ -59,20 +79,21 @@ class TextDenoiser(nn.Module):
         self.embedding = TokenEmbedding(config.vocab_size, D, unit_norm=config.unit_norm)
         self.noisy_in = nn.Linear(D, H)
         self.previous_in = nn.Linear(D, H, bias=False)
+        self.noise_level = NoiseLevelEmbedding(H)
         self.known_flag = nn.Parameter(torch.zeros(H))
         self.from_start = nn.Embedding(config.max_position_embeddings, H)
         self.from_end = nn.Embedding(config.max_position_embeddings, H)
         self.transformer = Transformer(
-            H, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size,
-            config.conditioning_size, config.dropout,
-        )  # fmt: skip
+            H, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size, config.dropout
+        )
         if config.categorical:
             self.token_in = nn.Embedding(config.vocab_size, H)
         self.head = nn.Linear(H, config.vocab_size if config.categorical else D)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise all weights: small normal, gates and head zero, so that the first output is the output prior."""
+        """Initialise all weights: small normal; blocks add and the head says nothing, so that the first output is the
+        output prior."""
         self.apply(init_weights)
 
     def forward(
@@ -111,12 +132,11 @@ class TextDenoiser(nn.Module):
     ) -> Tensor:
         """The transformer's last states, [B, L, H]; arguments as in `forward`, logsnr [B, 1] or [B, L]."""
         D = self.config.embedding_dim
-        power = torch.sigmoid(logsnr) / D + torch.sigmoid(-logsnr) if self.config.unit_norm else torch.ones_like(logsnr)
-        x_in = x_t.float() / power.sqrt().float()[..., None]
+        x_in = x_t.float() * self.input_scale(logsnr)[..., None]
         if known is not None and x0_known is not None:
             x_in = torch.where(known[..., None], x0_known.float() * (D**0.5 if self.config.unit_norm else 1.0), x_in)
         dtype = self.noisy_in.weight.dtype  # below float32 where the weights were cast
-        h = self.noisy_in(x_in.to(dtype))
+        h = self.noisy_in(x_in.to(dtype)) + self.noise_level(logsnr)
         if self.config.categorical:
             h = h + self.expected_token(x_t, logsnr, known, x0_known)
         if known is not None:
@@ -126,7 +146,18 @@ class TextDenoiser(nn.Module):
             h = h + self.previous_in(torch.where(seen[..., None], x0_prev.float() * D**0.5, 0.0).to(dtype))
         start, end = segment_positions(attention_mask)
         h = h + self.from_start(start) + self.from_end(end)
-        return self.transformer(h, logsnr.float(), attention_mask, start)
+        return self.transformer(h, attention_mask, start)
+
+    def input_scale(self, logsnr: Tensor) -> Tensor:
+        """Factor that makes x_t the best linear estimate of x0, in units of a word vector's coordinate: noise enters small.
+
+        Free vectors, whose size is not known, enter as they are. logsnr: [...].
+        """
+        if not self.config.unit_norm:
+            return torch.ones_like(logsnr, dtype=torch.float32)
+        D = self.config.embedding_dim
+        alpha2, sigma2 = torch.sigmoid(logsnr), torch.sigmoid(-logsnr)
+        return (alpha2.sqrt() / (alpha2 / D + sigma2) / D**0.5).float()
 
     def expected_token(self, x_t: Tensor, logsnr: Tensor, known: Tensor | None, x0_known: Tensor | None) -> Tensor:
         """Mean input vector of a token under the posterior that x_t alone gives, [B, L, H]; no gradient into x_t.
@@ -149,9 +180,15 @@ class TextDenoiser(nn.Module):
         return self.combine(self.head(hidden), self.prior_logits(x_t, logsnr))
 
     def prior_logits(self, x_t: Tensor, logsnr: Tensor) -> Tensor:
-        """The output prior alpha / sigma^2 <x_t, e_w>, [..., V] in float32; x_t: [..., D], logsnr: [...]."""
+        """The output prior -|x_t - alpha e_w|^2 / (2 sigma^2) up to a constant, [..., V] in float32.
+
+        With unit vectors it is alpha / sigma^2 <x_t, e_w>. x_t: [..., D], logsnr: [...].
+        """
         with torch.autocast(x_t.device.type, enabled=False):
-            return self.embedding.logits(x_t.float() * output_prior_scale(logsnr)[..., None])
+            if self.config.unit_norm:
+                return self.embedding.logits(x_t.float() * output_prior_scale(logsnr)[..., None])
+            snr, alpha = logsnr.exp().float()[..., None], torch.sigmoid(logsnr).sqrt().float()[..., None]
+            return snr * self.embedding.logits(x_t.float() / alpha)
 
     def combine(self, network: Tensor, prior: Tensor) -> DenoiserOutput:
         """The head's logits and the output prior, [..., V] each -> logits and x0_hat, in float32."""
@@ -186,9 +223,12 @@ def init_weights(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.5)  # words and places weigh in beside the noisy vectors' unit variance
-    for name in ("modulation", "head", "previous_in"):
+    for name in ("attention_out", "mlp_out", "head", "previous_in"):
         silent = getattr(module, name, None)
         if isinstance(silent, nn.Linear):
             nn.init.zeros_(silent.weight)

@@ -21,10 +21,10 @@ from transformers.utils import ModelOutput
 from textdiff.diffusion.losses import AdaptiveLevels
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import DenoiserConfig, DenoiserOutput, TextDenoiser, init_weights
-from textdiff.text.objectives import bound_terms, diffusion_lm_terms, draw_rows, update_levels
+from textdiff.text.objectives import BOUND_WEIGHT, bound_terms, diffusion_lm_terms, draw_rows, update_levels
 
 LEVELS_FILE = "noise_levels.json"
-UNIFORM_IN_TRAINING = 0.4  # share of training levels drawn evenly over log-SNR
+UNIFORM_IN_TRAINING = 0.1  # share of training levels drawn evenly over log-SNR
 
 
 class DiffusionLMConfig(PreTrainedConfig):
@@ -45,7 +45,7 @@ class DiffusionLMConfig(PreTrainedConfig):
         self,
         logsnr_min: float = -6.0,
         logsnr_max: float = 5.0,
-        self_conditioning_rate: float = 0.25,
+        self_conditioning_rate: float = 0.5,
         noise_seed: int = 0,
         length_counts: list[int] | None = None,
         **kwargs: Any,
@@ -67,6 +67,8 @@ class DiffusionLMConfig(PreTrainedConfig):
                 "self_conditioning_rate": 0.0,
                 "dropout": 0.1,
                 **kwargs,
+                "stagger": 0.0,
+                "stagger_least": 0.0,
             }
         )
 
@@ -163,7 +165,8 @@ class DiffusionLMModel(PreTrainedModel):
         else:
             terms = diffusion_lm_terms(self.denoiser, self.scheduler, rows)
         means = {name: term.mean() for name, term in terms.items()}
-        loss = torch.stack(list(means.values())).sum()
+        weight = BOUND_WEIGHT if "cross_entropy" in means else 1.0
+        loss = torch.stack([mean * (1.0 if name == "cross_entropy" else weight) for name, mean in means.items()]).sum()
         return DiffusionLMOutput(loss=loss, **{name: value.detach() for name, value in means.items()})
 
     def _loss_curve(self) -> Scheduler:

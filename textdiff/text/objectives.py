@@ -24,10 +24,12 @@ from textdiff.diffusion.losses import (
     sample_uniform,
 )
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.diffusion.stagger import own_times, random_starts
 from textdiff.text.denoiser import TextDenoiser
 
 
 SEGMENT_STRIDE = 2.0**0.5  # irrational, and independent of the golden ratio between rows
+BOUND_WEIGHT = 0.1  # of the bound beside the cross-entropy
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Rows:
     known: Tensor           # bool [B, L]
     eps: Tensor             # standard normal, [B, L, D]
     start_eps: Tensor       # more of it, independent: Diffusion-LM's noise between word vector and x0
+    order: Tensor           # more of it, [B, L]: in which order tokens leave the noise
     uniform: Tensor         # [B] in [0, 1): picks the noise levels
+    stagger: Tensor         # [B] in [0, 1), independent: picks how staggered the row's segments are
     self_conditioned: Tensor  # bool [B]
 
     @property
@@ -51,6 +55,15 @@ class Rows:
     def level(self) -> Tensor:
         """A number in [0, 1) for every position, [B, L] float64: one a segment, spread evenly over a row's segments."""
         return (self.uniform[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
+
+    def clock(self, least: float, most: float) -> tuple[Tensor, Tensor]:
+        """For every position its start and its spread (`stagger.own_times`), [B, L] each.
+
+        Segments are staggered by amounts spread evenly between the two: samplers with few steps want less than most.
+        """
+        start, count = random_starts(self.order, self.attention_mask, self.counted)
+        share = (self.stagger[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
+        return start, (least + share * (most - least)) * (count - 1).clamp(min=0)
 
     def row_mean(self, values: Tensor) -> Tensor:
         """Mean over the counted positions of every row; values: [N] in the order of `counted`. Returns [B]."""
@@ -81,10 +94,13 @@ def draw_rows(
         seed: of the run.
         self_conditioning_rate: share of rows that get a first, gradient-free estimate.
     """
-    eps, start_eps = sample_normal((2, input_ids.shape[1], dim), sample_index, seed).unbind(1)
+    noise = sample_normal((2, input_ids.shape[1], dim + 1), sample_index, seed)
+    eps, start_eps = noise[..., :dim].unbind(1)
     return Rows(
         input_ids, attention_mask, known, eps, start_eps,
+        order=noise[:, 0, :, dim],
         uniform=low_discrepancy_uniform(sample_index, seed),
+        stagger=sample_uniform(sample_index, seed + 2),
         self_conditioned=sample_uniform(sample_index, seed + 1) < self_conditioning_rate,
     )  # fmt: skip
 
@@ -112,24 +128,28 @@ def bound_terms(
     Segments whose number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the diffusion
     integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
-    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) for the network: the output prior is
-    held fixed in it. Its optimum, the posterior over tokens, is the bound's own, but its gradient does not vanish where
-    the right token was thought impossible. Word vectors learn through the network's input too: without that part of
+    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) of all noisy positions, for the
+    network: the output prior is held fixed in it. Its optimum, the posterior over tokens, is the bound's own, but its
+    gradient is less noisy and does not vanish where the right token was thought impossible. Word vectors learn through the network's input too: without that part of
     the gradient, the squared distance alone pulls them together until they collapse.
 
     Returns:
-        the terms, and what `AdaptiveLevels.statistics` wants of the N counted positions: (logsnr [N], loss [N],
+        the terms, and what `AdaptiveLevels.statistics` wants of the N positions on their way: (logsnr [N], loss [N],
         reconstruction bool [N]).
     """
     level = rows.level
     ends_here = level < reconstruction_share
-    t = ((level - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
+    clock = ((level - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
+    start, spread = rows.clock(denoiser.config.stagger_least, denoiser.config.stagger)
+    t = own_times(clock, start, spread)
     logsnr, slope = logsnr_and_slope(scheduler, t)
     x0 = denoiser.embedding.embed(rows.input_ids)
     x_t = scheduler.add_noise(x0, rows.eps, t)
     hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
     counted = rows.counted
-    ids, logsnr, slope, ends_here = rows.input_ids[counted], logsnr[counted], slope[counted], ends_here[counted]
+    ids, logsnr, t, ends_here = rows.input_ids[counted], logsnr[counted], t[counted], ends_here[counted]
+    moving = (t > 0) & (t < 1) & ~ends_here
+    weight = (slope * (1 + spread))[counted] / (1 - reconstruction_share)
     network = denoiser.head(hidden[counted])
     prior = denoiser.prior_logits(x_t[counted], logsnr)
     logits, x0_hat = denoiser.combine(network, prior)
@@ -138,13 +158,16 @@ def bound_terms(
     nll[ends_here] = F.cross_entropy(logits[ends_here], ids[ends_here], reduction="none")
     each = {
         "reconstruction": nll / max(reconstruction_share, 1e-9),
-        "diffusion": torch.where(ends_here, 0.0, density * (slope / (1 - reconstruction_share)).float()),
+        "diffusion": torch.where(moving, density * weight.float(), 0.0),
         "prior": prior_term(x0.detach()[counted], scheduler.logsnr(torch.ones_like(logsnr))).float(),
     }
-    if denoiser.training:
-        each["cross_entropy"] = F.cross_entropy(network.float() + prior.detach(), ids, reduction="none")
     terms = {name: rows.row_mean(values) for name, values in each.items()}
-    return terms, (logsnr, torch.where(ends_here, nll, density), ends_here)
+    if denoiser.training:
+        noisy = t > 0
+        own = F.cross_entropy(network.float() + prior.detach(), ids, reduction="none")
+        terms["cross_entropy"] = rows.row_mean(own * noisy) / rows.row_mean(noisy.float()).clamp(min=1e-9)
+    seen = moving | ends_here
+    return terms, (logsnr[seen], torch.where(ends_here, nll, density)[seen], ends_here[seen])
 
 
 def update_levels(levels: AdaptiveLevels, logsnr: Tensor, loss: Tensor, reconstruction: Tensor) -> None:

@@ -31,7 +31,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self, matrices: list[dict[str, Any]], rest: list[dict[str, Any]], *, betas: tuple[float, float]
     ) -> None:
         if not hasattr(torch.optim, "Muon"):
-            raise RuntimeError(f"Training wants torch 2.9 or newer for its Muon, this is {torch.__version__}: upgrade torch.")
+            raise RuntimeError(f"Training wants torch 2.9 or newer, for Muon; this is {torch.__version__}: upgrade torch.")
         self.muon = torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw")
         self.adamw = torch.optim.AdamW(rest, betas=betas)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
@@ -89,4 +89,4 @@ def _kind(name: str, parameter: Tensor) -> str:
     if parameter.ndim < 2 or "from_" in name:
         return "rest"
     inside = any(part in name for part in ("blocks.", ".h."))  # ours, and GPT-2's
-    return "blocks" if inside and "modulation" not in name and min(parameter.shape) > 2 else "matrices"
+    return "blocks" if inside and min(parameter.shape) > 2 else "matrices"  # not the two rows of `LocalMix`

@@ -29,7 +29,9 @@ class Preset:
     text_after: str = ""               # mark behind which a line's text begins; "" = the whole line is text
     tokenizer: str = "bpe"             # "bpe" or "word"
     vocab_size: int = 4096
+    tests: dict[str, str] = field(default_factory=dict)  # name -> file of held-out text, below --data-dir
     recipe: str = "bound"              # "bound" or "diffusion_lm"
+    conditional: bool = True           # also learn to fill blanks; False = every token is noised, for likelihood alone
     model: dict[str, Any] = field(default_factory=dict)
     row_length: int = 128              # tokens a packed row
     batch_size: int = 32               # rows a step, over all processes
@@ -37,29 +39,45 @@ class Preset:
     learning_rate: float = 1.5e-3
 
 
+E2E = {"sources": {"e2e/diffusion_lm/src1_train.txt.gz": 1.0}, "text_after": "||", "tokenizer": "word"}
+E2E_TESTS = {"E2E": "e2e/diffusion_lm/src1_valid.txt.gz"}
+ENGLISH_TESTS = {
+    "Tatoeba": "tatoeba/deu-eng.test.tsv.gz",
+    "TinyStories": "tinystories/test.txt.gz",
+    "Gutenberg children": "gutenberg_children/test.txt.gz",
+}
+
 PRESETS = {preset.name: preset for preset in (
     Preset(
         name="english",
         about="the bundled model: general simple English, 8 M parameters; about 45 min on 2 cores, bound 4.9 nats",
-        sources=GENERAL_ENGLISH,
+        sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS, model={"stagger": 1 / 3}, max_steps=4400,
     ),
     Preset(
         name="english-gpu",
         about="the same data at 20 M parameters for one GPU: 25 min on a datacentre card (not yet run)",
-        sources=GENERAL_ENGLISH,
-        model={"hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6, "intermediate_size": 1536},
+        sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS,
+        model={
+            "hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6, "intermediate_size": 1536,
+            "stagger": 1 / 3,
+        },
         batch_size=512, max_steps=12000,
     ),
     Preset(
         name="e2e",
         about="restaurant descriptions, word level, 5 M parameters; about 60 min on 2 cores (not yet run)",
-        sources={"e2e/diffusion_lm/src1_train.txt.gz": 1.0}, text_after="||", tokenizer="word", vocab_size=1000,
-        model={"num_hidden_layers": 4}, max_steps=4000,
+        **E2E, tests=E2E_TESTS, model={"num_hidden_layers": 4, "stagger": 1 / 3}, max_steps=4000,
     ),
     Preset(
-        name="diffusion-lm",
-        about="Diffusion-LM's own recipe on general English, for comparison; about 45 min on 2 cores (not yet run)",
-        sources=GENERAL_ENGLISH, recipe="diffusion_lm", learning_rate=1e-4,
+        name="e2e-cpu",
+        about="the same text on a short budget, for the table of benchmarks/likelihood.py: 2 M parameters, about 6 min "
+        "on 1 core",
+        **E2E, tests=E2E_TESTS, conditional=False,
+        model={
+            "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768,
+            "stagger": 1 / 3, "stagger_least": 1 / 3,
+        },
+        batch_size=8, max_steps=1600, learning_rate=2e-3,
     ),
     Preset(
         name="tiny",

@@ -28,12 +28,12 @@ def fill_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan
 
     One call of the denoiser for each of `LEVELS` noise levels and one for the reconstruction.
     """
-    shape = (max(len(plan.ids) for plan in plans), denoiser.config.embedding_dim)
+    shape = (max(len(plan.ids) for plan in plans), denoiser.config.embedding_dim + 1)
     total = prior_nats(denoiser, scheduler, plans)
     for level in range(LEVELS + 1):
         t = torch.full((len(plans),), (level - 0.5) / LEVELS if level else 0.0, dtype=torch.float64)
-        eps = sample_normal(shape, torch.full((len(plans),), level), seed)
-        nats = position_nats(denoiser, scheduler, plans, t, eps, two_passes=False).sum(1)
+        noise = sample_normal(shape, torch.full((len(plans),), level), seed)
+        nats = position_nats(denoiser, scheduler, plans, t, noise, two_passes=False).sum(1)
         total = total + nats / (LEVELS if level else 1)
     return total
 

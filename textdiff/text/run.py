@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -59,21 +60,42 @@ def train(args: argparse.Namespace) -> None:
     set_seed(args.seed)
     train_pieces, validation_pieces = _cut(texts, tokenizer, preset, args.seed)
     model = _model(preset, tokenizer, train_pieces, args.seed)
-    rows = PackedRows(train_pieces, preset.row_length, total=preset.max_steps * preset.batch_size, seed=args.seed)
+    rows = PackedRows(
+        train_pieces, preset.row_length,
+        total=preset.max_steps * preset.batch_size, seed=args.seed, conditional=preset.conditional,
+    )  # fmt: skip
     validation = PackedRows(
         validation_pieces, preset.row_length, total=VALIDATION_ROWS, seed=args.seed + 1, conditional=False
     )
     ema = EMACallback(model, args.ema_decay)
     trainer = DiffusionTrainer(model=model, args=arguments, train_dataset=rows, eval_dataset=validation, ema=ema)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finish_run(trainer, preset, folder, checkpoint)
+
+
+def finish_run(trainer: DiffusionTrainer, preset: Preset, folder: Path, checkpoint: Path | None) -> None:
+    """Train to the end, validate, and leave averaged weights, curves and facts in the folder.
+
+    Args:
+        trainer: with its data.
+        preset: what the facts name.
+        folder: of the run.
+        checkpoint: where to go on from.
+    """
+    trained = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics = trainer.evaluate()
-    if trainer.is_world_process_zero():
-        model.load_state_dict(ema.average.module.state_dict())
-        facts = {"preset": asdict(preset), "parameters": model.num_parameters(), "validation": metrics}
-        with saving(folder):
-            model.save_pretrained(folder, max_shard_size="15MB")
-            write_curves(trainer.state.log_history, folder)
-            Path(folder, FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if not trainer.is_world_process_zero():
+        return
+    model, rows = trainer.model, cast(PackedRows, trainer.train_dataset)
+    model.load_state_dict(trainer.ema.average.module.state_dict())
+    facts = {
+        "preset": asdict(preset), "parameters": model.num_parameters(), "validation": metrics,
+        "tokens_seen": round(rows.total * rows.tokens_per_row),
+        "seconds": None if checkpoint else round(trained.metrics["train_runtime"]),  # of unbroken runs
+    }  # fmt: skip
+    with saving(folder):
+        model.save_pretrained(folder, max_shard_size="15MB")
+        write_curves(trainer.state.log_history, folder)
+        Path(folder, FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -89,7 +111,7 @@ def _preset(args: argparse.Namespace) -> Preset:
     if not 0 <= args.seed < 2**32 - 1:
         raise ValueError(f"--seed is {args.seed}: give a number from 0 to {2**32 - 2}.")
     values = {**PRESETS[args.preset].__dict__}
-    for name in ("max_steps", "batch_size", "learning_rate"):
+    for name in ("max_steps", "batch_size", "learning_rate", "recipe"):
         given = getattr(args, name)
         values[name] = given if given is not None else values[name]
     world = int(os.environ.get("WORLD_SIZE", "1"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -18,9 +19,12 @@ from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.guidance import score_temperature
 from textdiff.diffusion.samplers import SAMPLERS, Denoiser, sample
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.diffusion.stagger import own_times, random_starts
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan, batch
 from textdiff.text.vocabulary import Vocabulary
+
+STEPS_OF_A_WAY = 4  # from noise to clean a token takes at least so many
 
 Readings = list[list[list[int]]]  # candidate, blank, token
 
@@ -127,6 +131,10 @@ def walk(
     def step(scheduler: Scheduler, x_t: Tensor, *arguments: Tensor | None) -> Tensor:
         return SAMPLERS[sampling.sampler](scheduler, x_t, *arguments[:-1], own_noise())
 
+    order = torch.zeros(shape[:2])
+    for row, (length, seed) in enumerate(zip(lengths, seeds, strict=True)):
+        order[row, :length] = torch.randn(length, generator=torch.Generator().manual_seed(seed + 1))
+    clock = partial(own_times_of, reader, order.to(device), sampling.num_inference_steps)
     guided: Denoiser = reader
     if sampling.score_temperature != 1.0:
         guided = score_temperature(reader, scheduler, sampling.score_temperature)
@@ -138,10 +146,25 @@ def walk(
     unused = torch.Generator().manual_seed(0)  # the loop's own noise would depend on the padding
     with torch.inference_mode():
         states = sample(
-            guided, start, torch.cat([grid, grid.new_zeros(1)]), scheduler, step=step, correct=correct, generator=unused
-        )
+            guided, start, torch.cat([grid, grid.new_zeros(1)]), scheduler,
+            step=step, correct=correct, own_times=clock, generator=unused,
+        )  # fmt: skip
         for _ in states:
             yield read_blanks(reader.logits, plans, vocabulary)
+
+
+def own_times_of(reader: Reader, order: Tensor, steps: int, t: Tensor) -> Tensor:
+    """Every token's own time, [B, L], at clock time t [B]: staggered as trained, as far as the steps allow.
+
+    Args:
+        reader: of the plans.
+        order: random numbers, [B, L].
+        steps: of the walk.
+        t: clock, [B].
+    """
+    start, count = random_starts(order, reader.attention_mask, (reader.attention_mask > 0) & ~reader.known)
+    wanted = reader.denoiser.config.stagger * (count - 1).clamp(min=0)
+    return own_times(t[:, None], start, wanted.clamp(max=max(0.0, steps / STEPS_OF_A_WAY - 1)))
 
 
 def read_blanks(logits: Tensor, plans: Sequence[Plan], vocabulary: Vocabulary) -> Readings:

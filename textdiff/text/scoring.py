@@ -1,7 +1,8 @@
 """The likelihood bound of texts, and of fills given their context, in nats.
 
 -log p(text | its length) <= reconstruction + diffusion + prior (VDM, arXiv 2107.00630, eqs. 11-15), the diffusion
-integral taken at evenly spread times of the noise curve. The same noise levels bound it from both sides: the
+integral taken at evenly spread times of the noise curve; where tokens leave the noise one after another
+(`diffusion.stagger`), in an order drawn anew for every time. The same noise levels bound it from both sides: the
 reconstruction is read at t = 0, the prior at t = 1. Estimates of x0 are self-conditioned on a first one, made from
 the same x_t.
 """
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from textdiff.diffusion.losses import diffusion_density, logsnr_and_slope, prior_term, sample_normal
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.diffusion.stagger import own_times, random_starts
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan, batch
 
@@ -43,9 +45,9 @@ class Bound:
 
 @torch.inference_mode()
 def position_nats(
-    denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], t: Tensor, eps: Tensor, *, two_passes: bool
+    denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], t: Tensor, noise: Tensor, *, two_passes: bool
 ) -> Tensor:
-    """One draw of every position's bound at times t, [B, L] in nats; zero where known or padded.
+    """One draw of every position's bound at clock times t, [B, L] in nats; zero where known or padded.
 
     At t > 0: the diffusion integrand, whose mean over uniform t is the diffusion term. At t = 0: -log p(w | x_0).
 
@@ -54,23 +56,28 @@ def position_nats(
         scheduler: its noise curve.
         plans: B texts, blanks filled.
         t: [B].
-        eps: standard normal, [B, L, D].
+        noise: standard normal, [B, L, D + 1]; its last coordinate orders the tokens.
         two_passes: condition the estimate on a first one.
     """
     device = denoiser.embedding.weight.device
     ids, mask, known = batch(plans, device)
     x0 = denoiser.embedding.embed(ids)
-    t = t.to(device)
+    counted = (mask > 0) & ~known
+    start, count = random_starts(noise[..., -1].to(device), mask, counted)
+    spread = denoiser.config.stagger * (count - 1).clamp(min=0)
+    own = own_times(t.to(device)[:, None], start, spread)
     with torch.inference_mode(False):
-        logsnr, slope = logsnr_and_slope(scheduler, t.clone())
-    x_t = scheduler.add_noise(x0, eps.to(device), t)
+        logsnr, slope = logsnr_and_slope(scheduler, own.clone())
+    x_t = scheduler.add_noise(x0, noise[..., :-1].to(device), own)
     given = {"attention_mask": mask, "known": known, "x0_known": x0}
     first = denoiser(x_t, logsnr, **given).x0_hat if two_passes else None
     logits, x0_hat = denoiser(x_t, logsnr, x0_prev=first, **given)
-    density = diffusion_density(x0, x0_hat, logsnr[:, None]) * slope[:, None].float()
+    moving = (own > 0) & (own < 1)
+    density = torch.where(moving, diffusion_density(x0, x0_hat, logsnr) * (slope * (1 + spread)).float(), 0.0)
+    if not denoiser.config.categorical:
+        logits = denoiser.prior_logits(x_t, logsnr)  # regression has no decoder of its own: the best there is
     nll = F.cross_entropy(logits.transpose(1, 2), ids, reduction="none")
-    counted = (mask > 0) & ~known
-    return torch.where(counted, torch.where(t[:, None] > 0, density, nll), 0.0).cpu()
+    return torch.where(counted, torch.where(t.to(device)[:, None] > 0, density, nll), 0.0).cpu()
 
 
 def prior_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan]) -> Tensor:
@@ -102,9 +109,9 @@ def text_nats(
     for at in range(0, draws, ROWS_AT_ONCE):
         chosen = torch.tensor(order[at : at + ROWS_AT_ONCE])
         rows = [plans[i // (levels + ends)] for i in chosen.tolist()]
-        shape = (max(len(plan.ids) for plan in rows), denoiser.config.embedding_dim)
-        eps = sample_normal(shape, chosen, seed)
-        each = position_nats(denoiser, scheduler, rows, times.flatten()[chosen], eps, two_passes=True)
+        shape = (max(len(plan.ids) for plan in rows), denoiser.config.embedding_dim + 1)
+        noise = sample_normal(shape, chosen, seed)
+        each = position_nats(denoiser, scheduler, rows, times.flatten()[chosen], noise, two_passes=True)
         nats[chosen] = each.sum(1)
     nats = nats.view(len(plans), levels + ends)
     inside, reconstruction = nats[:, :levels], nats[:, levels:]

@@ -36,7 +36,7 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
                 "name the folder with --data-dir, or give texts of your own with --train-files."
             )
         texts = [
-            text.rpartition(preset.text_after)[2].strip() if preset.text_after else text
+            _after_mark(text, preset)
             for name, share in preset.sources.items()
             for text in read_texts(Path(args.data_dir, name))
             if zlib.crc32(b"share" + text.encode("utf-8")) % 1000 < share * 1000
@@ -47,6 +47,28 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
         return texts, [text for path in args.validation_files for text in read_texts(path)]
     kept, out = [t for t in texts if not held_out(t)], [t for t in texts if held_out(t)]
     return (kept, out) if kept and out else (texts, texts[-max(1, len(texts) // 20) :])
+
+
+def _after_mark(text: str, preset: Preset) -> str:
+    """What stands behind the preset's mark, or the whole line where it has none."""
+    return text.rpartition(preset.text_after)[2].strip() if preset.text_after else text
+
+
+def test_texts(preset: Preset, data_dir: str) -> dict[str, list[str]]:
+    """A preset's held-out texts by name, equal ones once; of a .tsv file those of its first column.
+
+    Raises:
+        FileNotFoundError: for a missing file.
+        ValueError: for a preset without test texts.
+    """
+    if not preset.tests:
+        raise ValueError(f"Preset {preset.name!r} has no test texts: choose another preset.")
+    found = {}
+    for name, file in preset.tests.items():
+        lines = read_texts(Path(data_dir, file))
+        columns = [text.split("\t")[0] if ".tsv" in file else _after_mark(text, preset) for text in lines]
+        found[name] = list(dict.fromkeys(columns))
+    return found
 
 
 def _dataset_texts(name: str, column: str) -> list[str]:

@@ -1,9 +1,8 @@
-"""A bidirectional transformer that is told the noise level.
+"""A bidirectional transformer over vectors: pre-norm blocks with rotary positions (RoFormer, arXiv 2104.09864).
 
-Pre-norm blocks with rotary positions (RoFormer, arXiv 2104.09864) whose normalisations are shifted, scaled and gated
-by the log signal-to-noise ratio (AdaLN-Zero: DiT, arXiv 2212.09748, section 3.2). Plain torch: it knows vectors, never
-tokens. Rows may hold several segments (packed short texts); attention never crosses from one into another, and
-never looks at padding.
+Plain torch: it knows neither tokens nor noise levels; whoever feeds it adds the level to its input (docs/log.md: levels
+that modulate every block, AdaLN, cost a fifth more parameters and gained nothing). Rows may hold several segments
+(packed short texts); attention never crosses from one into another, and never looks at padding.
 """
 
 from __future__ import annotations
@@ -13,24 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-FOURIER_FREQUENCIES = 32
-
-
-class NoiseLevelEmbedding(nn.Module):
-    """logsnr [...] -> conditioning vector [..., C], by Fourier features and a small MLP."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * FOURIER_FREQUENCIES, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
-
-    def forward(self, logsnr: Tensor) -> Tensor:
-        """logsnr: [...], natural log of alpha^2 / sigma^2."""
-        frequencies = torch.linspace(-5.0, 3.0, FOURIER_FREQUENCIES, device=logsnr.device).exp()
-        angles = logsnr.float()[..., None] * frequencies
-        features = torch.cat([angles.sin(), angles.cos()], dim=-1)
-        return self.mlp(features.to(next(self.mlp.parameters()).dtype))
-
 
 def rotary_angles(positions: Tensor, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the rotary angles of positions [B, L]: two tensors [B, 1, L, head_dim / 2]."""
@@ -91,31 +72,28 @@ class LocalMix(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a layer norm that the noise level modulates and a mix of neighbours."""
+    """Attention and MLP, each behind a layer norm and a mix of neighbours, each added to its input."""
 
-    def __init__(self, hidden: int, heads: int, intermediate: int, conditioning: int, dropout: float) -> None:
+    def __init__(self, hidden: int, heads: int, intermediate: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.attention_norm = nn.LayerNorm(hidden, elementwise_affine=False)
+        self.attention_norm = nn.LayerNorm(hidden)
         self.attention_mix = LocalMix(hidden)
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.attention_out = nn.Linear(hidden, hidden)
-        self.mlp_norm = nn.LayerNorm(hidden, elementwise_affine=False)
+        self.mlp_norm = nn.LayerNorm(hidden)
         self.mlp_mix = LocalMix(hidden)
         self.mlp_in = nn.Linear(hidden, intermediate)
         self.mlp_out = nn.Linear(intermediate, hidden)
-        self.modulation = nn.Linear(conditioning, 6 * hidden)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor, condition: Tensor, context: Context) -> Tensor:
-        """h: [B, L, H]; condition: [B, 1, C] or [B, L, C]."""
-        modulation = self.modulation(condition).to(h.dtype)
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
-        inner = self.attention_mix(self.attention_norm(h) * (1 + scale_a) + shift_a, context.edges)
-        h = h + gate_a * self._attend(inner, context.mask, context.rotary)
-        inner = self.mlp_mix(self.mlp_norm(h) * (1 + scale_m) + shift_m, context.edges)
+    def forward(self, h: Tensor, context: Context) -> Tensor:
+        """h: [B, L, H]."""
+        inner = self.attention_mix(self.attention_norm(h), context.edges)
+        h = h + self._attend(inner, context.mask, context.rotary)
+        inner = self.mlp_mix(self.mlp_norm(h), context.edges)
         inner = F.gelu(self.mlp_in(inner), approximate="tanh")
-        return h + gate_m * self.dropout(self.mlp_out(inner))
+        return h + self.dropout(self.mlp_out(inner))
 
     def _attend(self, h: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         B, L, H = h.shape
@@ -126,35 +104,28 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and a last modulated norm: [B, L, H] -> [B, L, H]."""
+    """A stack of blocks and a last norm: [B, L, H] -> [B, L, H]."""
 
-    def __init__(
-        self, hidden: int, layers: int, heads: int, intermediate: int, conditioning: int, dropout: float
-    ) -> None:
+    def __init__(self, hidden: int, layers: int, heads: int, intermediate: int, dropout: float) -> None:
         super().__init__()
-        self.noise_level = NoiseLevelEmbedding(conditioning)
-        self.blocks = nn.ModuleList(Block(hidden, heads, intermediate, conditioning, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(hidden, elementwise_affine=False)
-        self.modulation = nn.Linear(conditioning, 2 * hidden)
+        self.blocks = nn.ModuleList(Block(hidden, heads, intermediate, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(hidden)
         self.head_dim = hidden // heads
 
-    def forward(self, h: Tensor, logsnr: Tensor, segments: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, h: Tensor, segments: Tensor, positions: Tensor) -> Tensor:
         """Run the stack.
 
         Args:
             h: [B, L, H].
-            logsnr: [B, 1] or [B, L].
             segments: [B, L] integers, 0 = padding; positions attend within their own segment.
             positions: [B, L] integers, place within the segment.
         """
-        condition = self.noise_level(logsnr)
         dtype = torch.get_autocast_dtype(h.device.type) if torch.is_autocast_enabled(h.device.type) else h.dtype
         rotary = rotary_angles(positions, self.head_dim, dtype)
         context = Context(same_segment(segments), neighbour_edges(segments), rotary)
         for block in self.blocks:
-            h = block(h, condition, context)
-        shift, scale = self.modulation(condition).to(h.dtype).chunk(2, dim=-1)
-        return self.norm(h) * (1 + scale) + shift
+            h = block(h, context)
+        return self.norm(h)
 
 
 def neighbour_edges(segments: Tensor) -> tuple[Tensor, Tensor]:
