@@ -58,18 +58,15 @@ class Chain:
 class BayesDenoiser(TextDenoiser):
     """The exact denoiser of a chain: hidden states are log messages from left plus right."""
 
-    def __init__(self, chain: Chain) -> None:
-        super().__init__(
-            DenoiserConfig(STATES, DIM, hidden_size=STATES, num_hidden_layers=1, max_position_embeddings=LENGTH)
-        )
+    def __init__(self, chain: Chain, stagger: float) -> None:
+        shape = {"hidden_size": STATES, "num_hidden_layers": 1, "max_position_embeddings": LENGTH}
+        super().__init__(DenoiserConfig(STATES, DIM, **shape, stagger=stagger, stagger_least=stagger))
         self.chain, self.head = chain, nn.Identity()
         self.embedding.weight.data = torch.randn(STATES, DIM, generator=torch.Generator().manual_seed(1))
 
     def hidden(self, x_t, logsnr, attention_mask, known, x0_known, x0_prev):
         """Forward-backward; what is given counts as seen without noise."""
-        level = logsnr[:, :1, None]  # one segment a row
-        distance = torch.cdist(x_t.double(), level.sigmoid().sqrt() * self.embedding.vectors().double())
-        evidence = -0.5 * distance.square() / torch.sigmoid(-level)
+        evidence = self.prior_logits(x_t, logsnr.expand(x_t.shape[:2])).double()
         exact = (x0_known @ self.embedding.vectors().T > 0.999).double().log()
         evidence = torch.where(known[..., None], exact, evidence)
         step = self.chain.transition
@@ -92,12 +89,14 @@ def rows_of(ids: Tensor, known: Tensor, first: int = 0, rate: float = 0.0) -> Ro
     return draw_rows(ids, mask, known, index, dim=DIM, seed=0, self_conditioning_rate=rate)
 
 
-def estimate(chain: Chain, logsnr_max: float, known: Tensor | None = None, count: int = 16_384) -> dict[str, float]:
+def estimate(
+    chain: Chain, logsnr_max: float, known: Tensor | None = None, count: int = 16_384, stagger: float = 0.0
+) -> dict[str, float]:
     """The bound's terms on fresh texts, at noise levels that have learned from others; its gap to the truth.
 
     The exact denoiser's bound is tight for every text: its own -log p takes out most of the chance.
     """
-    denoiser, levels = BayesDenoiser(chain).eval(), AdaptiveLevels(-6.0, logsnr_max, bins=40, decay=0.9)
+    denoiser, levels = BayesDenoiser(chain, stagger).eval(), AdaptiveLevels(-6.0, logsnr_max, bins=40, decay=0.9)
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
     sizes = [512] * 10 + [4096] * (count // 4096)
     for batch, size in enumerate(sizes):
@@ -118,9 +117,11 @@ def estimate(chain: Chain, logsnr_max: float, known: Tensor | None = None, count
     return {name: float(value) for name, value in sums.items()}
 
 
-def test_the_bound_of_the_exact_denoiser_is_the_entropy(chain: Chain) -> None:
-    found = estimate(chain, logsnr_max=3.0)
-    assert abs(found["gap"]) < 0.02
+@pytest.mark.parametrize("stagger", [0.0, 0.3])
+def test_the_bound_of_the_exact_denoiser_is_the_entropy(chain: Chain, stagger: float) -> None:
+    """Whether tokens leave the noise together or one after another."""
+    found = estimate(chain, logsnr_max=3.0, stagger=stagger)
+    assert abs(found["gap"]) < (0.04 if stagger else 0.02)  # fewer positions on their way, more chance
     assert abs(found["bound"] - chain.entropy) < 0.03  # the texts drawn have an entropy of their own
     assert 0.01 < found["reconstruction"] < 0.05
     assert 0.0 < found["prior"] < 0.002
@@ -148,7 +149,8 @@ def test_training_adds_a_cross_entropy_beside_the_bound() -> None:
         torch.testing.assert_close(term, terms[name])
     ends_here = rows.uniform < 0.3
     assert ends_here.any()
-    torch.testing.assert_close(extra[ends_here], 0.3 * bound["reconstruction"][ends_here])
+    assert not extra[ends_here].any()  # without noise there is nothing to guess
+    assert (extra[~ends_here] > 0).all()
 
 
 def test_word_vectors_get_the_whole_gradient_of_the_bound() -> None:
@@ -198,7 +200,7 @@ class Recorder(TextDenoiser):
     def __init__(self, *, categorical: bool = True) -> None:
         torch.manual_seed(0)
         shape = DenoiserConfig(
-            11, 4, 8, 1, 2, 16, 8, max_position_embeddings=8, categorical=categorical, unit_norm=categorical
+            11, 4, 8, 1, 2, 16, max_position_embeddings=8, categorical=categorical, unit_norm=categorical
         )
         super().__init__(shape)
         for parameter in self.parameters():
@@ -308,7 +310,7 @@ def test_every_segment_has_a_noise_level_of_its_own() -> None:
 
 
 def test_a_segment_pays_in_a_packed_row_as_alone() -> None:
-    model, rows = Recorder(), small_rows()
+    model, rows = Recorder().eval(), small_rows()
     with torch.no_grad():
         together = losses(model, rows)
         first = replace(rows, known=rows.known | (rows.attention_mask == 2))

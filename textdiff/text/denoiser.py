@@ -24,7 +24,7 @@ class DenoiserConfig:
     """Shape of a `TextDenoiser`; every field is a JSON value."""
 
     vocab_size: int = 4096
-    embedding_dim: int = 16              # D, dimension of the space that is diffused
+    embedding_dim: int = 64              # D, dimension of the space that is diffused
     hidden_size: int = 256
     num_hidden_layers: int = 6
     num_attention_heads: int = 4

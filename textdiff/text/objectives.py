@@ -65,6 +65,15 @@ class Rows:
         share = (self.stagger[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
         return start, (least + share * (most - least)) * (count - 1).clamp(min=0)
 
+    def segment_share(self, chosen: Tensor) -> Tensor:
+        """Weights [B, L] that let a mean over `chosen` positions of each segment count as much as its counted ones."""
+        chosen, segment = chosen & self.counted, self.attention_mask
+        sums = [
+            torch.zeros(part.shape, device=part.device).scatter_add(1, segment, part.float()).gather(1, segment)
+            for part in (self.counted, chosen)
+        ]
+        return torch.where(chosen, sums[0] / sums[1].clamp(min=1), 0.0)
+
     def row_mean(self, values: Tensor) -> Tensor:
         """Mean over the counted positions of every row; values: [N] in the order of `counted`. Returns [B]."""
         counted = self.counted
@@ -128,8 +137,8 @@ def bound_terms(
     Segments whose number falls below `reconstruction_share` pay -log p(w | x_0) at t = 0; the others pay the diffusion
     integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
-    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t) of all noisy positions, for the
-    network: the output prior is held fixed in it. Its optimum, the posterior over tokens, is the bound's own, but its
+    In training there is a term beside the bound, "cross_entropy", -log p(w | x_t), the mean over a segment's noisy
+    positions, for the network: the output prior is held fixed in it. Its optimum, the posterior over tokens, is the bound's own, but its
     gradient is less noisy and does not vanish where the right token was thought impossible. Word vectors learn through the network's input too: without that part of
     the gradient, the squared distance alone pulls them together until they collapse.
 
@@ -142,6 +151,7 @@ def bound_terms(
     clock = ((level - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
     start, spread = rows.clock(denoiser.config.stagger_least, denoiser.config.stagger)
     t = own_times(clock, start, spread)
+    noisy = t > 0
     logsnr, slope = logsnr_and_slope(scheduler, t)
     x0 = denoiser.embedding.embed(rows.input_ids)
     x_t = scheduler.add_noise(x0, rows.eps, t)
@@ -163,9 +173,8 @@ def bound_terms(
     }
     terms = {name: rows.row_mean(values) for name, values in each.items()}
     if denoiser.training:
-        noisy = t > 0
         own = F.cross_entropy(network.float() + prior.detach(), ids, reduction="none")
-        terms["cross_entropy"] = rows.row_mean(own * noisy) / rows.row_mean(noisy.float()).clamp(min=1e-9)
+        terms["cross_entropy"] = rows.row_mean(own * rows.segment_share(noisy)[counted])
     seen = moving | ends_here
     return terms, (logsnr[seen], torch.where(ends_here, nll, density)[seen], ends_here[seen])
 

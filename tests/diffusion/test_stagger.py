@@ -1,0 +1,91 @@
+"""Staggered clocks: ends, order, and a bound and samplers that do not mind them."""
+
+import pytest
+import torch
+
+from textdiff.diffusion.samplers import SAMPLERS, sample
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.diffusion.stagger import own_times, random_starts
+
+CURVE = Scheduler.adaptive([5.0, 1.0, -6.0])
+
+
+def test_all_begin_in_noise_and_end_clean() -> None:
+    start, spread = torch.rand(3, 50, dtype=torch.float64), torch.tensor([[0.0], [2.5], [40.0]], dtype=torch.float64)
+    assert (own_times(torch.tensor([[1.0]], dtype=torch.float64), start, spread) == 1).all()
+    assert (own_times(torch.tensor([[0.0]], dtype=torch.float64), start, spread) == 0).all()
+
+
+def test_without_spread_there_is_one_time() -> None:
+    t = torch.rand(4, 1, dtype=torch.float64)
+    own = own_times(t, torch.rand(4, 9, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64))
+    assert own.equal(t.expand(4, 9))
+
+
+def test_the_first_is_clean_when_the_last_sets_out() -> None:
+    start = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    one_after_the_other = torch.ones(1, 1, dtype=torch.float64)
+    assert own_times(torch.tensor([[0.75]]), start, one_after_the_other).tolist() == [[0.5, 1.0]]
+    assert own_times(torch.tensor([[0.5]]), start, one_after_the_other).tolist() == [[0.0, 1.0]]
+    assert own_times(torch.tensor([[0.25]]), start, one_after_the_other).tolist() == [[0.0, 0.5]]
+
+
+def test_each_element_spends_its_share_of_the_clock_on_its_way() -> None:
+    t = (torch.arange(10000, dtype=torch.float64)[:, None] + 0.5) / 10000
+    own = own_times(t, torch.tensor([[0.0, 0.3, 1.0]], dtype=torch.float64), torch.tensor([[4.0]]))
+    moving = ((own > 0) & (own < 1)).double().mean(0)
+    torch.testing.assert_close(moving, torch.full((3,), 0.2, dtype=torch.float64), atol=2e-4, rtol=0)
+
+
+def test_places_are_a_random_order_of_the_free_ones_of_a_group() -> None:
+    group = torch.tensor([[1, 1, 1, 2, 2, 1, 0]]).expand(3000, -1)
+    free = torch.tensor([[True, False, True, True, True, True, False]]).expand(3000, -1)
+    noise = torch.rand(3000, 7, generator=torch.Generator().manual_seed(0))
+    start, count = random_starts(noise, group, free)
+    assert count[0].tolist()[:6] == [3, 3, 3, 2, 2, 3]
+    assert (start[:, [0, 2, 5]].sort(dim=1).values == torch.tensor([0, 0.5, 1])).all()
+    assert (start[:, [3, 4]].sort(dim=1).values == torch.tensor([0, 1])).all()
+    assert not start[:, [1, 6]].any()
+    orders = torch.unique(start[:, [0, 2, 5]], dim=0, return_counts=True)[1]
+    assert len(orders) == 6 and (orders - 500).abs().max() < 100
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_brings_known_data_home(name: str) -> None:
+    """With the exact denoiser of a point, any order of elements ends in the point."""
+    x0 = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1))
+    start = torch.rand(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    spread = torch.tensor([[0.0], [6.0]], dtype=torch.float64)
+    seen: list[torch.Tensor] = []
+
+    def denoiser(x_t: torch.Tensor, t: torch.Tensor, x0_prev: torch.Tensor | None) -> torch.Tensor:
+        seen.append(t)
+        return x0
+
+    states = list(
+        sample(
+            denoiser, torch.randn(2, 5, 3), CURVE.times(32), CURVE, step=SAMPLERS[name],
+            own_times=lambda t: own_times(t[:, None], start, spread), generator=torch.Generator().manual_seed(3),
+        )
+    )  # fmt: skip
+    sigma = float(CURVE.alpha_sigma(torch.zeros(1))[1])
+    assert (states[-1].x - x0).abs().max() < 5 * sigma
+    assert seen[0].shape == (2, 5) and (seen[0] == 1).all()
+    assert all((later <= now).all() for now, later in zip(seen, seen[1:]))
+    assert torch.equal(seen[7][0], seen[7][0, :1].expand(5)) and len(seen[7][1].unique()) > 1
+
+
+def test_an_element_that_waits_does_not_move() -> None:
+    x = torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(0))
+    start, spread = torch.tensor([[0.0, 1.0]], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    for name, step in SAMPLERS.items():
+        states = list(
+            sample(
+                lambda x_t, t, x0_prev: torch.zeros_like(x_t), x, CURVE.times(8), CURVE, step=step,
+                own_times=lambda t: own_times(t[:, None], start, spread), generator=torch.Generator().manual_seed(3),
+            )
+        )  # fmt: skip
+        half = states[3].x  # the clock at .5: the first is home, the second has not set out
+        torch.testing.assert_close(half[:, 1], x[:, 1], msg=name)
+        torch.testing.assert_close(states[-1].x[:, 0], half[:, 0], msg=name)
+        assert not torch.allclose(half[:, 0], x[:, 0])
