@@ -6,7 +6,9 @@ r"""Infilling on held-out sentences, one random span of 1 to 5 words blanked, be
         --training-files ../shared/data/tinystories/train.txt.gz --json infilling.json
 
 The judge is a causal language model trained on the same text. It charges every filled text, and writes one
-row itself: its own continuation of the left part, which does not see the right one.
+row itself: its own continuation of the left part, which does not see the right one. --middle adds an autoregressive
+model trained to fill middles, --masked a masked diffusion model, each of them as large as ours. A second table parts
+the sources by the words of the blank.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ from textdiff.cli import run
 
 if TYPE_CHECKING:
     from textdiff.text.infilling import Item
+
+
+WORDS = ((1, 1), (2, 3), (4, 5))  # words of a blank, from and to
+SHOWN = ("exact_match", "span_and_after_nats", "fill_bleu", "text_bleu", "fill_rouge_l")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,6 +45,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="where the unigram filler counts its tokens",
     )
+    add("--middle", help="folder of an autoregressive model trained with --fill-in-the-middle")
+    add("--masked", help="folder of a masked diffusion model")
     add("--n", type=int, default=200, help="sentences of each source (default: 200)")
     add(
         "--candidates",
@@ -51,7 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--sampler", default="ddim", help="ddim (default), ddpm, dpmpp_2m or churn")
     add("--score-temperature", type=float, default=0.9, help="below 1: likelier, less varied (default: 0.9; 1 = off)")
     add("--seed", type=int, default=0, help="of sentences, spans and noise (default: 0)")
-    add("--json", help="file for all figures and all filled texts")
+    add("--json", default="benchmarks/results/infill.json", help="file for all figures and all filled texts")
     return parser.parse_args(argv)
 
 
@@ -72,17 +80,17 @@ def main(argv: list[str] | None = None) -> None:
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
         sources=args.source, n=args.n, steps=args.steps,
         held_out_only=args.held_out or None, nfe=args.steps + 1, sampler=args.sampler, seed=args.seed,
-        score_temperature=args.score_temperature, candidates=args.candidates,
+        score_temperature=args.score_temperature, candidates=args.candidates, middle=args.middle, masked=args.masked,
         training_files=args.training_files,
     )  # fmt: skip
     results: dict[str, Any] = {}
     for name, items in sources.items():
         results[name] = measure(args, model, judge, items, counts, name)
         rows = [{k: v for k, v in row.items() if k != "bleu_signature"} for row in results[name]["rows"]]
-        sys.stdout.write(f"\n{name} ({len(items)} sentences)\n\n{table(rows)}\n")
+        parts = table(results[name]["by_words"])
+        sys.stdout.write(f"\n{name} ({len(items)} sentences)\n\n{table(rows)}\n\n{parts}\n")
         sys.stdout.flush()
-        if args.json:
-            write_json({"certificate": certificate, "sources": results}, args.json)
+        write_json({"certificate": certificate, "sources": results}, args.json)
     sys.stdout.write(f"\n{listing(certificate)}\n")
 
 
@@ -117,8 +125,46 @@ def measure(
     with tqdm(total=2 * len(args.candidates) * len(items), desc=name, unit="text", file=sys.stderr) as bar:
         for candidates in args.candidates:
             fillers |= diffusion_fillers(model, num_samples=candidates, tick=bar.update, **options)
-        rows, filled = compare_fillers(items, fillers, judge, model.vocabulary, counts, seed=args.seed)
-    return {"rows": rows, "seconds": round(perf_counter() - started, 1), "filled": filled}
+        others = written(args, items)
+        rows, filled = compare_fillers(
+            items, fillers, judge, model.vocabulary, counts, written=others, seed=args.seed
+        )
+    parts = by_words(items, filled, judge)
+    return {"rows": rows, "by_words": parts, "seconds": round(perf_counter() - started, 1), "filled": filled}
+
+
+def written(args: argparse.Namespace, items: list[Item]) -> dict[str, list[str]]:
+    """The filled texts of the other models that the command line names."""
+    from fillers import masked_texts, middle_texts
+
+    found = {}
+    if args.masked:
+        found["masked diffusion, length given"] = masked_texts(
+            args.masked, items, steps=args.steps, seed=args.seed
+        )
+    if args.middle:
+        for how, temperature in (("", 1.0), (", greedy", 0.0)):
+            for length, given in (("given", True), ("free", False)):
+                found[f"fill in the middle{how}, length {length}"] = middle_texts(
+                    args.middle, items, seed=args.seed, length_given=given, temperature=temperature
+                )
+    return found
+
+
+def by_words(items: list[Item], filled: list[dict[str, str]], judge: Any) -> list[dict[str, Any]]:
+    """The same figures for blanks of one, two or three, and four or five words."""
+    from textdiff.text.infilling import WORD, infill_metrics
+
+    rows = []
+    for low, high in WORDS:
+        part = [i for i, item in enumerate(items) if low <= len(WORD.findall(item.fill)) <= high]
+        for name in [key for key in filled[0] if key != "blank"] if part else []:
+            texts = [filled[i][name] for i in part]
+            figures = infill_metrics([items[i] for i in part], texts, judge)
+            rows.append(
+                {"words": f"{low}-{high}", "filler": name, **{key: figures[key] for key in ("n", *SHOWN)}}
+            )
+    return rows
 
 
 if __name__ == "__main__":

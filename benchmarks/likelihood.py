@@ -1,108 +1,172 @@
 #!/usr/bin/env python3
-r"""Likelihood on held-out text: the diffusion bound beside an autoregressive model's exact likelihood.
+r"""Likelihood of held-out text: our bound beside an autoregressive model, masked diffusion and Diffusion-LM's recipe.
 
-    python benchmarks/likelihood.py --rival runs/english-gpt2 \
-        --source tatoeba=../shared/data/tatoeba/deu-eng.test.tsv.gz --json likelihood.json
+    python benchmarks/likelihood.py --preset e2e-cpu
 
-Both pay for the same events on the same pieces of text, without context beyond them: every token, and the
-piece's length (the diffusion model by -log p(length) under its training counts, the autoregressive one by its
-end token).
+Trains what is not yet trained under --runs (the same pieces, rows and steps for all four, several seeds), charges the
+preset's test texts and prints one table. Bounds are upper bounds; the autoregressive figure is exact. The interval is
+95 % over texts, of the mean over seeds; `seeds ±` is the standard deviation between seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rivals import KINDS, Contender, charges, train_all
+
 from textdiff.cli import run
+
+Corpora = dict[str, list[tuple[list[int], int]]]  # name -> token ids and bytes of every text
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--model", help="diffusion model (default: the bundled one)")
-    add("--rival", required=True, help="folder of the autoregressive model, same tokenizer")
-    add("--source", nargs="+", required=True, metavar="NAME=FILE", help="held-out texts")
-    add("--held-out", nargs="*", default=[], metavar="NAME=FILE", help="of these, what training held out")
-    add("--limit", type=int, default=1000, help="pieces of each source at most (default: 1000)")
-    add("--levels", type=int, default=8, help="noise levels a piece (default: 8)")
-    add("--seed", type=int, default=0, help="of pieces and noise")
-    add("--json", help="file for the figures")
+    add("--preset", default="e2e-cpu", help="row of scripts/train.py's table (default: e2e-cpu)")
+    add("--models", nargs="+", default=list(KINDS), help=f"default: {' '.join(KINDS)}")
+    add("--seeds", type=int, default=3, help="runs of each model (default: 3)")
+    add("--jobs", type=int, default=2, help="runs that train at once (default: 2)")
+    add("--limit", type=int, default=2000, help="test texts of each source at most (default: 2000)")
+    add("--runs", default="runs", help="folder of all runs (default: runs)")
+    add("--data-dir", default="../shared/data", help="folder of the preset's sources")
+    add("--json", default="benchmarks/results/likelihood.json", help="file whose rows of this preset are replaced")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print one row a source."""
+    """Train, charge, print and record."""
     args = parse_args(argv)
     from tqdm import tqdm
 
-    from textdiff import DiffusionLM, __version__
-    from textdiff.metrics.judge import Judge
-    from textdiff.text.evaluation import cut_texts, source_texts
-    from textdiff.text.reports import birth_certificate, check_target, listing, table, write_json
-    from textdiff.text.scoring import bound
+    from textdiff import __version__
+    from textdiff.text.reports import birth_certificate, check_target, listing, table
 
+    check_args(args)
     check_target(args.json)
-    model = DiffusionLM.from_pretrained(args.model)
-    rival = Judge.from_pretrained(args.rival).model
-    sources = [(s.partition("="), False) for s in args.source] + [(s.partition("="), True) for s in args.held_out]
-    rows: list[dict[str, Any]] = []
-    for (name, _, file), held_out_only in tqdm(sources, desc="sources", unit="source"):
-        texts = source_texts(file, held_out_only=held_out_only)
-        cut = cut_texts(texts, model.vocabulary, model.window, seed=args.seed)[: args.limit]
-        scored = [(model.vocabulary.encode(text)[: model.window], len(text.encode("utf-8"))) for text, _ in cut]
-        found = bound(
-            model.denoiser, model.scheduler, scored,
-            length_counts=model.length_counts, levels=args.levels, seed=args.seed,
-        )  # fmt: skip
-        rows.append(row(name, found, sum(rival_nats(rival, [ids for ids, _ in scored])) / found.tokens))
+    contenders = [
+        Contender(kind, seed, Path(args.runs, args.preset, f"{kind}-{seed}"))
+        for seed in range(args.seeds)
+        for kind in args.models
+    ]
+    missing = [c for c in contenders if not c.finished]
+    with tqdm(total=len(missing), desc="training", unit="run", disable=not missing) as bar:
+        train_all(contenders, args.preset, args.data_dir, args.jobs, bar.update)
+    corpora = test_corpora(args, contenders[0].folder)
     certificate = birth_certificate(
-        version=__version__, model=args.model or "english (bundled)", rival=args.rival, sources=args.source,
-        held_out=args.held_out, pieces=args.limit, levels=args.levels, seed=args.seed,
-        passes="2 (self-conditioned)",
+        version=__version__, preset=args.preset, runs=args.runs, seeds=args.seeds, texts=args.limit,
     )  # fmt: skip
-    sys.stdout.write(f"{table(rows)}\n\n{listing(certificate)}\n")
-    if args.json:
-        write_json({"certificate": certificate, "rows": rows}, args.json)
+    nats: dict[tuple[str, str], list[list[float]]] = {}
+    for contender in tqdm(contenders, desc="charging", unit="model"):
+        for name, texts in corpora.items():
+            own = charges(contender, [ids for ids, _ in texts], seed=contender.seed)
+            nats.setdefault((name, contender.kind), []).append(own)
+    rows = [row(args, name, kind, corpora[name], each, certificate) for (name, kind), each in nats.items()]
+    add_ratios(rows)
+    record(args.json, certificate, rows)
+    sys.stdout.write(f"{table([shown(r) for r in rows])}\n\n{listing(certificate)}\n")
 
 
-def rival_nats(rival: Any, texts: Sequence[list[int]]) -> list[float]:
-    """Exact -log p of `tokens </s>` after `<s>` for every text, in nats."""
-    import torch
+def check_args(args: argparse.Namespace) -> None:
+    """Refuse what no run can be made of.
 
-    out = [0.0] * len(texts)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for at in range(0, len(order), 64):
-        chosen = order[at : at + 64]
-        rows = [torch.tensor([1, *texts[i], 2]) for i in chosen]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        real = torch.nn.utils.rnn.pad_sequence([torch.ones_like(r) for r in rows], batch_first=True)
-        with torch.inference_mode():
-            logits = rival(input_ids=ids, attention_mask=real).logits[:, :-1]
-        nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), ids[:, 1:], reduction="none")
-        for i, value in zip(chosen, (nats * real[:, 1:]).sum(1).tolist(), strict=True):
-            out[i] = value
-    return out
+    Raises:
+        ValueError: for an unknown preset or model, a preset without test texts, or numbers below 1.
+    """
+    from textdiff.text.presets import PRESETS
+
+    if args.preset not in PRESETS or not PRESETS[args.preset].tests:
+        able = ", ".join(name for name, preset in PRESETS.items() if preset.tests)
+        raise ValueError(f"--preset is {args.preset!r}: choose one that has test texts, {able}.")
+    if unknown := [kind for kind in args.models if kind not in KINDS]:
+        raise ValueError(f"Unknown model {unknown[0]!r}: choose {', '.join(KINDS)}.")
+    for name in ("seeds", "jobs", "limit"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} is {getattr(args, name)}: it must be at least 1.")
 
 
-def row(name: str, found: Any, exact: float) -> dict[str, Any]:
-    """One line of the table: nats per token, bits per byte, and the ratio of perplexities."""
-    total = found.nats_per_token + found.length_nats_per_token
-    half = (found.nats_per_token_interval[1] - found.nats_per_token_interval[0]) / 2
-    bits = found.tokens / found.bytes / math.log(2)
+def test_corpora(args: argparse.Namespace, folder: Path) -> Corpora:
+    """The preset's test texts in pieces of the models' window, by name; several sources together are one more."""
+    from textdiff.text.denoiser import DenoiserConfig
+    from textdiff.text.evaluation import cut_texts
+    from textdiff.text.presets import PRESETS
+    from textdiff.text.sources import test_texts
+    from textdiff.text.tokenizer import load_tokenizer
+    from textdiff.text.vocabulary import Vocabulary
+
+    preset, tokenizer = PRESETS[args.preset], load_tokenizer(folder)
+    vocabulary = Vocabulary(tokenizer, tokenizer.get_vocab_size())
+    window = DenoiserConfig(**preset.model).max_position_embeddings
+    found: Corpora = {}
+    for name, texts in test_texts(preset, args.data_dir).items():
+        cut = cut_texts(texts, vocabulary, window)[: args.limit]
+        found[name] = [(vocabulary.encode(text)[:window], len(text.encode("utf-8"))) for text, _ in cut]
+    if len(found) > 1:
+        found[args.preset] = [text for texts in found.values() for text in texts]
+    return found
+
+
+def row(
+    args: argparse.Namespace, name: str, kind: str, texts: Sequence[tuple[list[int], int]],
+    nats: Sequence[Sequence[float]], certificate: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """One model's figures on one corpus; nats: of every text, for each seed."""
+    import numpy as np
+
+    tokens, size = np.array([float(len(ids)) for ids, _ in texts]), sum(size for _, size in texts)
+    each = np.array(nats)
+    per_seed = each.sum(1) / tokens.sum()
+    mean = float(per_seed.mean())
+    residual = each.mean(0) - mean * tokens
+    half = 1.96 * math.sqrt((residual**2).sum() * len(texts) / (len(texts) - 1)) / tokens.sum()
+    facts = json.loads(Path(args.runs, args.preset, f"{kind}-0", "training.json").read_text(encoding="utf-8"))
     return {
-        "held-out text": name, "tokens": found.tokens,
-        "bound, nats/token": total, "± (95 %)": half, "of it length": found.length_nats_per_token,
-        "AR, nats/token": exact, "bound, bits/byte": total * bits, "AR, bits/byte": exact * bits,
-        "perplexity bound": round(math.exp(total), 1), "AR perplexity": round(math.exp(exact), 1),
-        "ratio": round(math.exp(total - exact), 2),
+        "corpus": name, "model": kind, "exact": kind == "autoregressive",
+        "perplexity": math.exp(mean), "nats_per_token": mean, "ci95": [mean - half, mean + half],
+        "seed_sd": float(per_seed.std(ddof=1)) if len(each) > 1 else None,
+        "bits_per_byte": mean * tokens.sum() / size / math.log(2),
+        "seeds": len(each), "parameters": facts["parameters"], "tokens_seen": facts["tokens_seen"],
+        "train_seconds": facts["seconds"], "texts": len(texts), "test_tokens": int(tokens.sum()),
+        "preset": args.preset, "commit": certificate["commit"],
     }  # fmt: skip
+
+
+def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
+    """Perplexity over that of the autoregressive model on the same corpus, where there is one."""
+    exact = {r["corpus"]: r["perplexity"] for r in rows if r["exact"]}
+    for r in rows:
+        r["ratio_to_autoregressive"] = r["perplexity"] / exact[r["corpus"]] if r["corpus"] in exact else None
+
+
+def shown(r: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as the table shows it."""
+    half = (r["ci95"][1] - r["ci95"][0]) / 2
+    return {
+        "corpus": r["corpus"], "model": r["model"], "kind": "exact" if r["exact"] else "bound",
+        "nats/token": r["nats_per_token"], "± (95 %)": half, "seeds ±": r["seed_sd"],
+        "bits/byte": r["bits_per_byte"], "perplexity": round(r["perplexity"], 2),
+        "ratio to AR": r["ratio_to_autoregressive"], "seeds": r["seeds"],
+        "tokens seen": r["tokens_seen"], "minutes": r["train_seconds"] and round(r["train_seconds"] / 60, 1),
+        "parameters": r["parameters"],
+    }  # fmt: skip
+
+
+def record(target: str, certificate: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows, in place of those of the same preset and model, beside those of others."""
+    from textdiff.text.reports import write_json
+
+    path = Path(target)
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "certificates": {}}
+    new = {(r["preset"], r["model"]) for r in rows}
+    kept = [r for r in before["rows"] if (r["preset"], r["model"]) not in new]
+    certificates = {**before["certificates"], rows[0]["preset"]: dict(certificate)}
+    write_json({"certificates": certificates, "rows": [*kept, *rows]}, target)
 
 
 if __name__ == "__main__":

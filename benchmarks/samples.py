@@ -8,8 +8,10 @@ r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, di
 
 All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that
 the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower
-entropy than real text's is dull, not good. Besides the table: a plot of perplexity against entropy, beside
-the JSON file.
+entropy than real text's is dull, not good: so perplexity is read at real text's entropy between the temperatures of
+a sweep, and divided by that of the judge's own samples. --masked adds masked diffusion. mmd is the squared maximum
+mean discrepancy over character trigrams from other real text. Besides the tables: a plot of perplexity against
+entropy, beside the JSON file.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+from entropy_matched import at_data_entropy, best_at_data_entropy
+
 from textdiff.cli import run
 
 SHOWN = (
     "texts", "steps", "temperature", "judge_perplexity", "judge_nats_per_token", "judge_left_out",
     "entropy_per_text", "entropy_pooled", "distinct_1", "distinct_2", "distinct_3", "distinct_4", "self_bleu",
-    "longest_copy", "mean_longest_copy", "mean_words", "seconds",
+    "mmd", "longest_copy", "mean_longest_copy", "mean_words", "seconds",
 )  # fmt: skip
 
 
@@ -44,10 +49,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--training-files", nargs="+", required=True, metavar="FILE", help="where copies are looked for")
     add("--steps", type=int, nargs="+", default=[8, 16, 32, 64], help="denoising steps (default: 8 16 32 64)")
     add("--samplers", nargs="+", default=["ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all four")
-    add("--score-temperatures", type=float, nargs="+", default=[1.0], help="default: 1.0")
+    add("--score-temperatures", type=float, nargs="+", default=[0.8, 0.9, 1.0], help="default: 0.8 0.9 1.0")
+    add("--masked", help="folder of a masked diffusion model (benchmarks/masked.py) to stand beside")
     add("--num-samples", type=int, default=200, help="texts of each row (default: 200)")
     add("--seed", type=int, default=0, help="of all texts (default: 0)")
-    add("--json", help="file for all figures and texts; the plot goes beside it")
+    add("--json", default="benchmarks/results/samples.json", help="all figures and texts; the plot goes beside it")
     return parser.parse_args(argv)
 
 
@@ -55,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     """Draw all samples, then print one table."""
     args = parse_args(argv)
     from textdiff import __version__
+    from textdiff.metrics.distance import mmd
     from textdiff.metrics.judge import Judge
     from textdiff.text.evaluation import copy_metrics, training_texts
     from textdiff.text.language_model import DiffusionLM
@@ -72,9 +79,9 @@ def main(argv: list[str] | None = None) -> None:
         real=args.real, n=args.num_samples, seed=args.seed,
         held_out_only=args.held_out or None, training_files=args.training_files, nfe="steps + 1",
     )  # fmt: skip
-    sets = reference_sets(args, model, judge)
+    sets, others = reference_sets(args, model, judge)
     rows = [row for row, _ in sets]
-    for setting in settings:
+    for setting in [*settings, *masked_settings(args)]:
         sets.append(draw(args, model, judge, setting))
         rows.append(sets[-1][0])
         save(args.json, certificate, sets)
@@ -82,12 +89,15 @@ def main(argv: list[str] | None = None) -> None:
         {str(i): texts for i, (_, texts) in enumerate(sets)}, training_texts(args.training_files)
     )
     for i, row in enumerate(rows):
-        row |= copies[str(i)]
+        row |= copies[str(i)] | {"mmd": mmd(sets[i][1], others)}
     save(args.json, certificate, sets)
     shown = [{name: row.get(name) for name in SHOWN} for row in rows]
-    sys.stdout.write(f"{table(shown)}\n\n{listing(certificate)}\n")
-    if args.json:
-        plot(rows, Path(args.json).with_suffix(".png"))
+    ratios = [{"sampler": name, **own} for name, own in at_data_entropy(rows).items()]
+    sys.stdout.write(
+        f"{table(shown)}\n\nJudge perplexity at real text's entropy over the judge's own, by steps:\n\n"
+        f"{table(ratios)}\n\n{listing(certificate)}\n"
+    )
+    plot(rows, Path(args.json).with_suffix(".png"))
 
 
 def check_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
@@ -98,6 +108,11 @@ def check_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
     for sampler, steps, temperature in settings:
         Sampling(num_inference_steps=steps, sampler=sampler, score_temperature=temperature, seed=args.seed)
     return settings
+
+
+def masked_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
+    """The same steps for masked diffusion, at its own distribution and a little sharper."""
+    return list(product(["mdlm"], args.steps, [0.9, 1.0])) if args.masked else []
 
 
 def measured(
@@ -112,26 +127,30 @@ def measured(
 
 def reference_sets(
     args: argparse.Namespace, model: Any, judge: Any
-) -> list[tuple[dict[str, Any], list[str]]]:
-    """Real text of matched lengths, and the judge's own samples."""
+) -> tuple[list[tuple[dict[str, Any], list[str]]], list[str]]:
+    """Real text of matched lengths and the judge's own samples; and more real text, to measure distance from."""
     from textdiff.text.continuation import LeftToRight
     from textdiff.text.evaluation import cut_texts, matched_texts, source_texts
 
     texts = [text for file in args.real for text in source_texts(file, held_out_only=args.held_out)]
     pool = cut_texts(texts, model.vocabulary, model.window, seed=args.seed)
-    real = matched_texts(pool, model.length_counts, args.num_samples, seed=args.seed)
+    real, others = (
+        matched_texts(part, model.length_counts, args.num_samples, seed=args.seed) for part in (pool[::2], pool[1::2])
+    )
     started = perf_counter()
     own = LeftToRight(judge).texts(args.num_samples, longest=model.window, seed=args.seed)
     return [
         measured({"texts": "real text"}, real, judge),
         measured({"texts": "the judge's own"}, own, judge, perf_counter() - started),
-    ]
+    ], others
 
 
 def draw(
     args: argparse.Namespace, model: Any, judge: Any, setting: tuple[str, int, float]
 ) -> tuple[dict[str, Any], list[str]]:
     """One setting's samples and figures, with a bar that every call of the denoiser moves."""
+    if setting[0] == "mdlm":
+        return draw_masked(args, judge, setting)
     from tqdm import tqdm
 
     from textdiff.text.evaluation import on_every_call
@@ -148,15 +167,40 @@ def draw(
     return measured(labels, texts, judge, perf_counter() - started)
 
 
+def draw_masked(
+    args: argparse.Namespace, judge: Any, setting: tuple[str, int, float]
+) -> tuple[dict[str, Any], list[str]]:
+    """Masked diffusion's samples and figures."""
+    from masked_model import read_masked
+    from masked_sampling import generate
+
+    from textdiff.text.plans import length_chances
+
+    _, steps, temperature = setting
+    model, vocabulary = read_masked(args.masked)
+    sizes, chances = length_chances(model.config.length_counts, 1, model.config.max_position_embeddings)
+    lengths = np.random.default_rng([args.seed, 3]).choice(sizes, size=args.num_samples, p=chances).tolist()
+    started = perf_counter()
+    drawn = generate(model, lengths, vocabulary, steps=steps, seed=args.seed, temperature=temperature)
+    labels = {"texts": "mdlm", "steps": steps, "nfe": steps, "temperature": temperature}
+    texts = [vocabulary.decode(ids).strip() for ids in drawn]
+    return measured(labels, texts, judge, perf_counter() - started)
+
+
 def save(
-    target: str | None, certificate: dict[str, Any], sets: Sequence[tuple[dict[str, Any], list[str]]]
+    target: str, certificate: dict[str, Any], sets: Sequence[tuple[dict[str, Any], list[str]]]
 ) -> None:
     """Write what is known so far, so that a run cut short is not lost."""
     from textdiff.text.reports import write_json
 
-    if target:
-        rows = [{**row, "samples": texts} for row, texts in sets]
-        write_json({"certificate": certificate, "rows": rows}, target)
+    ratios = at_data_entropy([row for row, _ in sets])
+    content = {
+        "certificate": certificate,
+        "judge_perplexity_ratio_to_ar_at_data_entropy": best_at_data_entropy(ratios),
+        "ratios_by_sampler": ratios,
+        "rows": [{**row, "samples": texts} for row, texts in sets],
+    }
+    write_json(content, target)
 
 
 def plot(rows: Sequence[dict[str, Any]], file: Path) -> None:
@@ -172,7 +216,7 @@ def plot(rows: Sequence[dict[str, Any]], file: Path) -> None:
         name = row["texts"] if "steps" not in row else f"{row['texts']}, temperature {row['temperature']:g}"
         lines.setdefault(name, []).append(row)
     for name, points in lines.items():
-        x, y = ([point[key] for point in points] for key in ("entropy_per_text", "judge_perplexity"))
+        x, y = ([point[key] for point in points] for key in ("entropy_pooled", "judge_perplexity"))
         axes.plot(
             x,
             y,
@@ -182,9 +226,9 @@ def plot(rows: Sequence[dict[str, Any]], file: Path) -> None:
         )
         for point in points:
             if "steps" in point:
-                at = (point["entropy_per_text"], point["judge_perplexity"])
+                at = (point["entropy_pooled"], point["judge_perplexity"])
                 axes.annotate(str(point["steps"]), at, textcoords="offset points", xytext=(4, 4), fontsize=8)
-    axes.set_xlabel("entropy of a text's words, nats (right: more varied)")
+    axes.set_xlabel("entropy of all words, nats (right: more varied)")
     axes.set_ylabel(f"perplexity under {rows[0]['judge']} (down: likelier)")
     axes.set_yscale("log")
     axes.legend(fontsize=8)

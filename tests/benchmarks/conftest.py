@@ -13,7 +13,7 @@ SENTENCES = ["The little dog ran home.", "A cat sat on the mat, and it was happy
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    """model/, judge/, real.txt and train.txt."""
+    """model/, judge/, real.txt, more.txt and train.txt."""
     transformers = pytest.importorskip("transformers")
     place = tmp_path_factory.mktemp("benchmarks")
     tokenizer = train_bpe(SENTENCES * 9, 300)
@@ -38,6 +38,9 @@ def place(tmp_path_factory):
     judge.save_pretrained(place / "judge")
     save_tokenizer(tokenizer, place / "judge")
     (place / "real.txt").write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
+    more = [*SENTENCES, "The big dog sat.", "A little cat ran home, and we saw it.", "The sun was red."]
+    (place / "more.txt").write_text("\n".join(more) + "\n", encoding="utf-8")
+    (place / "benchmarks" / "results").mkdir(parents=True)
     (place / "train.txt").write_text("The little dog ran far.\nWe saw it.\n", encoding="utf-8")
     return place
 
@@ -48,6 +51,7 @@ def load(root, place, monkeypatch):
     import importlib.util
 
     monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
 
     def load(name):
         spec = importlib.util.spec_from_file_location(f"benchmark_{name}", root / "benchmarks" / f"{name}.py")

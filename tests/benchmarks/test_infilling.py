@@ -22,6 +22,9 @@ def test_a_table_for_each_source(load, tmp_path, capsys):
         ]  # fmt: skip
         assert all(row["context_exact"] == 1 and row["n"] == 3 for row in source["rows"])
         assert set(source["filled"][0]) == {"blank", *names}
+    parts = found["sources"]["a"]["by_words"]
+    assert sum(row["n"] for row in parts if row["filler"] == "unigram") == 3
+    assert {row["filler"] for row in parts} == set(names)
     assert found["sources"]["a"]["rows"] == found["sources"]["b"]["rows"]
     assert capsys.readouterr().out.count("| diffusion, length free ") == 2
 

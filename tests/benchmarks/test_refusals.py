@@ -14,8 +14,10 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("likelihood.py", ["--rival", "./nowhere", "--source", "a=b"], "nowhere"),
-        ("autoregressive.py", ["--model", "nowhere", "--output-dir", "out"], "no finished run"),
+        ("likelihood.py", ["--preset", "tiny", "--json", "table.json"], "choose one that has test texts"),
+        ("likelihood.py", ["--models", "mdlm", "gpt", "--json", "table.json"], "Unknown model 'gpt'"),
+        ("likelihood.py", ["--seeds", "0", "--json", "table.json"], "--seeds is 0"),
+        ("autoregressive.py", ["--preset", "english", "--data-dir", "nowhere", "--output-dir", "out"], "in nowhere"),
         ("ship.py", ["--run", "nowhere", "--facts", "x.json", "--output", "out"], "no finished run"),
     ],
 )
@@ -24,6 +26,7 @@ def test_a_missing_folder_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script, *arguments])
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     main = runpy.run_path(str(BENCHMARKS / script))["main"]
     with pytest.raises(SystemExit) as stop:
         run(main)

@@ -6,23 +6,25 @@ import pytest
 
 from textdiff.text.language_model import DiffusionLM
 
-NEEDED = "--model model --judge judge --real real.txt --training-files train.txt"
+NEEDED = "--model model --judge judge --real more.txt --training-files train.txt"
 
 
 def test_a_row_for_each_setting_beside_real_text_and_the_judges_own(load, place, tmp_path, capsys):
     out = tmp_path / "samples.json"
-    line = f"{NEEDED} --steps 1 2 --samplers ddpm churn --num-samples 3 --json {out}"
+    line = f"{NEEDED} --steps 1 2 --samplers ddpm churn --num-samples 3 --score-temperatures 1 --json {out}"
     load("samples").main(line.split())
     found = json.loads(out.read_text())
     rows = found["rows"]
     assert [(row["texts"], row.get("steps")) for row in rows] == [
         ("real text", None), ("the judge's own", None), ("ddpm", 1), ("ddpm", 2), ("churn", 1), ("churn", 2),
     ]  # fmt: skip
-    assert sorted(rows[0]["samples"]) == sorted((place / "real.txt").read_text().splitlines())
-    assert rows[0]["longest_copy"] == 4  # The little dog ran
+    lines = (place / "more.txt").read_text().splitlines()
+    assert len(set(rows[0]["samples"])) == 3 and set(rows[0]["samples"]) <= set(lines)
+    assert found["ratios_by_sampler"].keys() == {"ddpm", "churn"}
+    assert found["judge_perplexity_ratio_to_ar_at_data_entropy"] == {"1": None, "2": None}  # no sweep, no line
     model = DiffusionLM.from_pretrained(place / "model")
     assert rows[3]["samples"] == model.generate(3, num_inference_steps=2, sampler="ddpm", score_temperature=1.0, seed=0)
-    wanted = {"judge_perplexity", "entropy_per_text", "distinct_4", "self_bleu", "mean_longest_copy"}
+    wanted = {"judge_perplexity", "entropy_per_text", "distinct_4", "self_bleu", "mean_longest_copy", "mmd"}
     assert all(row["n"] == len(row["samples"]) == 3 and wanted <= set(row) for row in rows)
     assert found["certificate"]["judge"] == "judge"
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

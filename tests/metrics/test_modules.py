@@ -51,6 +51,14 @@ def judge(monkeypatch):
     return calls
 
 
+def test_mmd(load):
+    metric = load("mmd", others=["the cat sat", "the dog ran", "a bird"])
+    assert metric.module_type == "measurement" and metric.name == "textdiff_mmd"
+    assert metric.compute(predictions=["zzz qqq", "zzz qqq"])["mmd"] > 0.3
+    with pytest.raises(ValueError, match="needs others="):
+        load("mmd").compute(predictions=TEXTS)
+
+
 def test_bleu(load):
     metric = load("bleu")
     assert metric.module_type == "metric" and metric.name == "textdiff_bleu"
@@ -102,7 +110,7 @@ def test_all_combined(load, judge):
     import evaluate
     pytest.importorskip("rouge_score")
     options = {"longest_copy": {"training": TRAINING}, "perplexity": {"judge": "x"},
-               "bleu": {"lowercase": True}}
+               "bleu": {"lowercase": True}, "mmd": {"others": TRAINING}}
     modules = [load(name, **options.get(name, {})) for name in NAMES]
     together = evaluate.combine(modules).compute(predictions=TEXTS, references=REFERENCES)
     apart = {}

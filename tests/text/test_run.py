@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from torch.testing import assert_close
 
 from scripts.train import main
 from textdiff.text import training
+from textdiff.text.data import PackedRows
 from textdiff.text.model import DiffusionLMModel
-from textdiff.text.run import run_pieces, run_preset
+from textdiff.text.presets import PRESETS
+from textdiff.text.run import preset_data
+from textdiff.text.tokenizer import load_tokenizer
 
 STEPS = 6
 
@@ -119,11 +123,14 @@ def test_a_run_leaves_a_model_its_curves_and_its_facts(unbroken, corpus):
     facts = read(unbroken, "training.json")
     assert facts["parameters"] == model.num_parameters() and facts["preset"]["max_steps"] == STEPS
     assert facts["validation"]["eval_loss"] > 0
-    pieces, _ = run_pieces(unbroken, data_dir="")
-    assert run_preset(unbroken).batch_size == 8
-    assert model.config.length_counts == [
-        sum(len(p) == n for p in pieces) for n in range(len(model.config.length_counts))
-    ]
+    assert facts["seconds"] >= 0 and facts["preset"]["batch_size"] == 8
+    preset = replace(PRESETS["tiny"], sources={corpus.name: 1.0})
+    data = preset_data(preset, unbroken, data_dir=str(corpus.parent), seed=0)  # what a rival would train on
+    lengths = [len(piece) for piece in data.train]
+    assert model.config.length_counts == [lengths.count(n) for n in range(max(lengths) + 1)]
+    assert data.tokenizer.to_str() == load_tokenizer(unbroken).to_str()
+    rows = PackedRows(data.train, preset.row_length, total=None)
+    assert facts["tokens_seen"] == round(STEPS * 8 * sum(lengths) / len(rows))
     assert len(list(unbroken.glob("checkpoint-*"))) == 2
 
 

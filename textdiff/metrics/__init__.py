@@ -1,13 +1,13 @@
 """Text metrics that need no network: plain functions, and `evaluate` modules over them.
 
-The maths is in `diversity`, `overlap`, `copying` and `likelihood`, none of which imports `evaluate`. Every
+The maths is in `diversity`, `overlap`, `copying`, `likelihood` and `distance`, none of which imports `evaluate`. Every
 folder here holds one module for `evaluate.load(path("bleu"))`; options go to `compute`, or to `load`, which
 is the only way under `evaluate.combine`: it hands what its `compute` is given to all its modules.
 """
 
 from pathlib import Path
 
-NAMES = ("bleu", "rouge_l", "distinct_n", "self_bleu", "unigram_entropy", "longest_copy", "perplexity")
+NAMES = ("bleu", "rouge_l", "distinct_n", "self_bleu", "unigram_entropy", "longest_copy", "perplexity", "mmd")
 
 
 def path(name: str) -> str:

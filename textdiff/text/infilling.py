@@ -225,6 +225,7 @@ def compare_fillers(
     vocabulary: Vocabulary,
     counts: Counter[int],
     *,
+    written: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     batch_size: int = 32,
 ) -> tuple[list[Figures], list[dict[str, str]]]:
@@ -236,6 +237,7 @@ def compare_fillers(
         judge: a `Judge`: charges all rows and writes the left-to-right one.
         vocabulary: of the counts.
         counts: of tokens in training text.
+        written: filled texts of others, by name.
         seed: of all rows.
         batch_size: texts the judge reads at once.
 
@@ -251,6 +253,7 @@ def compare_fillers(
     continued = LeftToRight(judge).fills([i.prefix for i in items], [i.fill for i in items], seed=seed)
     for name, fills in (("unigram", drawn), ("left to right (judge)", continued)):
         lines[name] = [item.prefix + fill + item.suffix for item, fill in zip(items, fills, strict=True)]
+    lines |= {name: list(texts) for name, texts in (written or {}).items()}
     rows = [
         {"filler": name, **infill_metrics(items, texts, judge, batch_size=batch_size)}
         for name, texts in lines.items()

@@ -50,12 +50,12 @@ ENGLISH_TESTS = {
 PRESETS = {preset.name: preset for preset in (
     Preset(
         name="english",
-        about="the bundled model: general simple English, 8 M parameters; about 45 min on 2 cores, bound 4.9 nats",
+        about="the bundled model: general simple English, 7 M parameters; about 45 min on 2 cores",
         sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS, model={"stagger": 1 / 3}, max_steps=2600,
     ),
     Preset(
         name="english-gpu",
-        about="the same data at 20 M parameters for one GPU: 25 min on a datacentre card (not yet run)",
+        about="the same data at 18 M parameters for one GPU: 25 min on a datacentre card (not yet run)",
         sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS,
         model={
             "hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6, "intermediate_size": 1536,
@@ -65,19 +65,18 @@ PRESETS = {preset.name: preset for preset in (
     ),
     Preset(
         name="e2e",
-        about="restaurant descriptions, word level, 5 M parameters; about 60 min on 2 cores (not yet run)",
+        about="restaurant descriptions, word level, 4 M parameters; about 60 min on 2 cores (not yet run)",
         **E2E, tests=E2E_TESTS, model={"num_hidden_layers": 4, "stagger": 1 / 3}, max_steps=4000,
     ),
     Preset(
         name="e2e-cpu",
-        about="the same text on a short budget, for the table of benchmarks/likelihood.py: 2 M parameters, about 6 min "
-        "on 1 core",
+        about="the same on a short budget, for benchmarks/likelihood.py: 2 M parameters, about 4 min on 1 core",
         **E2E, tests=E2E_TESTS, conditional=False,
         model={
             "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768,
             "stagger": 1 / 3, "stagger_least": 1 / 3,
         },
-        batch_size=8, max_steps=1600, learning_rate=2e-3,
+        batch_size=8, max_steps=1000, learning_rate=2e-3,
     ),
     Preset(
         name="tiny",

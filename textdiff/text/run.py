@@ -180,11 +180,6 @@ def preset_data(preset: Preset, folder: str | os.PathLike, *, data_dir: str, see
     return PresetData(tokenizer, *_cut(texts, tokenizer, preset, seed))
 
 
-def run_preset(folder: str | os.PathLike) -> Preset:
-    """The preset of a finished run, with what its command line changed."""
-    return Preset(**json.loads(Path(folder, FACTS_FILE).read_text(encoding="utf-8"))["preset"])
-
-
 def _cut(
     texts: tuple[list[str], list[str]], tokenizer: Tokenizer, preset: Preset, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -1,0 +1,98 @@
+"""benchmarks/likelihood.py: one command trains what is missing, charges alike and keeps the other rows."""
+
+import argparse
+import json
+import math
+
+import pytest
+
+from textdiff.text.presets import PRESETS, Preset
+
+SHAPE = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+    "max_position_embeddings": 24, "stagger": 0.3,
+}  # fmt: skip
+
+
+@pytest.fixture
+def toy(monkeypatch, tmp_path):
+    """A preset on a few sentences, known to the processes that train as well."""
+    lines = [f"{who} {what} ." for who in ("the dog", "a cat", "my old aunt") for what in ("ran", "sat", "ate pie")]
+    (tmp_path / "toy.txt").write_text("\n".join(lines * 20), encoding="utf-8")
+    preset = Preset(
+        name="toy", about="", sources={"toy.txt": 1.0}, tests={"toy": "toy.txt"}, tokenizer="word", model=SHAPE,
+        conditional=False, batch_size=2, row_length=32, max_steps=2,
+    )  # fmt: skip
+    monkeypatch.setitem(PRESETS, "toy", preset)
+    return tmp_path
+
+
+def finish(folder, kind, seed, steps=2):
+    """Train a contender in this process."""
+    import importlib
+
+    script = {"autoregressive": "autoregressive", "mdlm": "masked"}.get(kind)
+    line = ["--preset", "toy", "--data-dir", str(folder), "--output-dir", str(folder / "runs" / "toy" / f"{kind}-{seed}")]
+    line += ["--seed", str(seed)]
+    if script:
+        importlib.import_module(script).main(line)
+    else:
+        from scripts.train import main
+
+        main([*line, "--use-cpu", *(["--recipe", "diffusion_lm"] if kind == "diffusion_lm" else [])])
+
+
+def test_all_four_pay_for_the_same_texts(load, toy, capsys):
+    likelihood = load("likelihood")
+    kinds = ["textdiff", "autoregressive", "mdlm", "diffusion_lm"]
+    for kind in kinds:
+        finish(toy, kind, 0)
+    target = toy / "table.json"
+    other = {"preset": "else", "model": "mdlm", "corpus": "x"}
+    target.write_text(json.dumps({"rows": [other], "certificates": {"else": {}}}))
+    line = ["--preset", "toy", "--seeds", "1", "--data-dir", str(toy), "--runs", str(toy / "runs"), "--json", str(target)]
+    likelihood.main(line)
+    written = json.loads(target.read_text())
+    assert written["rows"][0] == other and set(written["certificates"]) == {"else", "toy"}
+    rows = {r["model"]: r for r in written["rows"][1:]}
+    assert list(rows) == kinds
+    for r in rows.values():
+        assert r["test_tokens"] == rows["mdlm"]["test_tokens"] and r["texts"] == 9
+        assert r["ci95"][0] < r["nats_per_token"] < r["ci95"][1]
+        assert r["perplexity"] == pytest.approx(math.exp(r["nats_per_token"]))
+        assert r["ratio_to_autoregressive"] == pytest.approx(r["perplexity"] / rows["autoregressive"]["perplexity"])
+        assert r["tokens_seen"] > 0 and r["seeds"] == 1 and r["seed_sd"] is None
+    assert "| toy" in capsys.readouterr().out
+
+
+def test_figures_of_seeds_are_means_and_their_spread(load, tmp_path):
+    likelihood = load("likelihood")
+    for seed in range(2):
+        folder = tmp_path / "toy" / f"mdlm-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "training.json").write_text(json.dumps({"parameters": 5, "tokens_seen": 7, "seconds": 60}))
+    args = argparse.Namespace(runs=str(tmp_path), preset="toy")
+    texts = [([1, 2], 8), ([3], 4), ([4, 5, 6], 12)]
+    found = likelihood.row(args, "toy", "mdlm", texts, [[2.0, 1.0, 3.0], [6.0, 3.0, 9.0]], {"commit": "abc"})
+    assert found["nats_per_token"] == pytest.approx(2.0) and found["seed_sd"] == pytest.approx(2**0.5)
+    assert found["ci95"] == pytest.approx([2.0, 2.0])  # every text costs the same per token
+    assert found["bits_per_byte"] == pytest.approx(2.0 * 6 / 24 / math.log(2))
+
+
+def test_a_run_that_fails_is_named(load, tmp_path):
+    load("likelihood")
+    import rivals
+
+    contender = rivals.Contender("mdlm", 0, tmp_path / "mdlm-0")
+    with pytest.raises(ValueError, match=r"Training .*mdlm-0 failed \(.*Unknown preset 'none'"):
+        rivals.train_all([contender], "none", "nowhere", 1, lambda: None)
+
+
+def test_finished_runs_are_not_trained_again(load, tmp_path):
+    load("likelihood")
+    import rivals
+
+    contender = rivals.Contender("mdlm", 0, tmp_path / "mdlm-0")
+    contender.folder.mkdir()
+    (contender.folder / "training.json").write_text("{}")
+    rivals.train_all([contender], "none", "nowhere", 1, lambda: pytest.fail("it ran"))
