@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 r"""From a finished run and its figures to a bundled model: bfloat16 shards, card, curves.
 
-    python benchmarks/ship.py --run runs/english --facts benchmarks/english.json --figures runs/figures \
+    python benchmarks/ship.py --run runs/english --facts benchmarks/english.json --figures benchmarks/results \
         --output textdiff/weights/english
 
-The card's tables are the `rows` of likelihood.json, samples.json and infilling.json in the folder of figures.
+The card's tables are drawn from likelihood.json (the rows of --preset), samples.json and infill.json in the folder of
+figures.
 """
 
 from __future__ import annotations
@@ -18,12 +19,8 @@ from typing import Any
 from textdiff.cli import run
 
 SHARD = "14MB"
-TABLES = {  # JSON file of the figures -> title
-    "likelihood": "Likelihood",
-    "samples": "Samples",
-    "infilling": "Infilling",
-    "infilling_held_out": "Infilling, text held out of a training file",
-}
+SHOWN = 10  # filled sentences of each source, the first ones
+FILLER = "diffusion, length given"
 RECORDS = (
     "config.json",
     "scheduler_config.json",
@@ -32,15 +29,21 @@ RECORDS = (
     "curves.json",
     "curves.png",
 )
-INFILL_COLUMNS = (
-    "filler",
-    "context_exact",
-    "exact_match",
-    "span_and_after_nats",
-    "fill_bleu",
-    "text_bleu",
-    "fill_rouge_l",
-)
+COLUMNS = {
+    "likelihood": (
+        "corpus", "model", "exact", "nats_per_token", "ci95", "bits_per_byte", "perplexity",
+        "ratio_to_autoregressive", "seeds", "parameters", "tokens_seen", "commit",
+    ),
+    "samples": (
+        "texts", "steps", "nfe", "temperature", "n", "judge_perplexity", "judge_bits_per_byte", "entropy_pooled",
+        "entropy_per_text", "distinct_1", "distinct_2", "distinct_4", "self_bleu", "mmd", "longest_copy",
+        "mean_longest_copy",
+    ),
+    "infill": (
+        "filler", "context_exact", "exact_match", "span_and_after_nats", "fill_bleu", "text_bleu", "fill_rouge_l",
+    ),
+}  # fmt: skip
+Table = dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,7 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True, help="folder of the finished run")
     parser.add_argument("--facts", required=True, help="JSON of the card's fixed parts")
-    parser.add_argument("--figures", help="folder of the benchmarks' JSON files")
+    parser.add_argument("--figures", default="benchmarks/results", help="folder of the benchmarks' JSON files")
+    parser.add_argument("--preset", default="english", help="whose rows of likelihood.json are shown")
     parser.add_argument("--output", required=True, help="folder of the bundled model")
     args = parser.parse_args(argv)
     from textdiff.text.card import write_card
@@ -63,10 +67,11 @@ def main(argv: list[str] | None = None) -> None:
     write_half_precision(source, folder)
     for name in RECORDS:
         shutil.copyfile(source / name, folder / name)
+    if (picture := Path(args.figures, "samples.png")).is_file():
+        shutil.copyfile(picture, folder / picture.name)
     facts = json.loads(Path(args.facts).read_text(encoding="utf-8"))
     facts["parameters"] = json.loads((source / FACTS_FILE).read_text(encoding="utf-8"))["parameters"]
-    if args.figures:
-        facts["tables"] = tables(Path(args.figures), facts["commands"])
+    facts["tables"] = tables(Path(args.figures), args.preset, facts["commands"])
     write_card(folder, facts)
 
 
@@ -83,27 +88,42 @@ def write_half_precision(source: Path, folder: Path) -> None:
     save_torch_state_dict(small, folder, max_shard_size=SHARD, metadata={"format": "pt"})
 
 
-def tables(figures: Path, commands: dict[str, str]) -> list[dict[str, Any]]:
-    """The card's tables, each with its command and how its figures came about."""
+def tables(figures: Path, preset: str, commands: dict[str, str]) -> list[Table]:
+    """The card's tables, each with its command and how its figures came about; those without figures are left out."""
     found = []
-    for name, title in TABLES.items():
-        path = figures / f"{name}.json"
-        if not path.is_file():
-            continue
-        content = json.loads(path.read_text(encoding="utf-8"))
-        born = ", ".join(f"{k} {v}" for k, v in content["certificate"].items() if v is not None)
-        groups = (
-            {"": content["rows"]} if "rows" in content else {f": {k}": v["rows"] for k, v in content["sources"].items()}
-        )
-        for group, rows in groups.items():
-            keep = (
-                INFILL_COLUMNS
-                if name.startswith("infilling")
-                else [k for k in rows[-1] if k not in ("samples", "judge")]
-            )
-            part = {"title": title + group, "rows": [{k: row.get(k) for k in keep} for row in rows]}
-            found.append({**part, "command": commands[name], "notes": [f"Born of: {born}."]})
+    if likelihood := read(figures / "likelihood.json"):
+        rows = [row for row in likelihood["rows"] if row["preset"] == preset]
+        found.append(part("likelihood", "Likelihood", rows, likelihood["certificates"].get(preset, {}), commands))
+    if samples := read(figures / "samples.json"):
+        found.append(part("samples", "Samples", samples["rows"], samples["certificate"], commands))
+        best = samples["judge_perplexity_ratio_to_ar_at_data_entropy"]
+        ratios = [{"sampler": name, **own} for name, own in samples["ratios_by_sampler"].items()]
+        title = "Judge perplexity at real text's entropy, over the judge's own, by steps"
+        notes = [f"The best of all samplers: {json.dumps(best)}; null where no temperature of the sweep reaches it."]
+        found.append({"title": title, "rows": ratios, "command": commands["samples"], "notes": notes})
+    if infill := read(figures / "infill.json"):
+        for name, source in infill["sources"].items():
+            found.append(part("infill", f"Infilling: {name}", source["rows"], infill["certificate"], commands))
+            shown = [
+                {"blank": item["blank"], "filled": item[FILLER], "stood there": item["original"]}
+                for item in source["filled"][:SHOWN]
+            ]
+            title = f"The first {SHOWN} of them, not chosen: {name}"
+            found.append({"title": title, "rows": shown, "command": commands["infill"], "notes": []})
     return found
+
+
+def read(path: Path) -> Any:
+    """The content of a JSON file, None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def part(name: str, title: str, rows: list[Table], certificate: Table, commands: dict[str, str]) -> Table:
+    """One table of the card."""
+    born = ", ".join(f"{k} {v}" for k, v in certificate.items() if v is not None)
+    columns = [column for column in COLUMNS[name] if any(column in row for row in rows)]
+    shown = [{column: row.get(column) for column in columns} for row in rows]
+    return {"title": title, "rows": shown, "command": commands[name], "notes": [f"Born of: {born}."]}
 
 
 if __name__ == "__main__":

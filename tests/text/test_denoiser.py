@@ -15,7 +15,7 @@ def denoiser(bpe_lm: DiffusionLM) -> TextDenoiser:
 
 def inputs(rows: int = 2, length: int = 8) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    x_t, x0_known, x0_prev = torch.randn(3, rows, length, 16, generator=generator)
+    x_t, x0_known, x0_prev = torch.randn(3, rows, length, 64, generator=generator)
     known = torch.rand(rows, length, generator=generator) < 0.4
     mask = torch.ones(rows, length, dtype=torch.long)
     return {"x_t": x_t, "x0_known": x0_known, "x0_prev": x0_prev, "known": known, "attention_mask": mask}
@@ -81,7 +81,7 @@ def test_segment_positions_by_hand() -> None:
 
 def test_weights_in_bfloat16_work_and_say_nearly_the_same() -> None:
     torch.manual_seed(0)
-    model = TextDenoiser(DenoiserConfig(32, 8, 32, 2, 2, 64, 16, 16)).eval()
+    model = TextDenoiser(DenoiserConfig(32, 8, 32, 2, 2, 64, 16)).eval()
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     x_t, logsnr = torch.randn(2, 6, 8), torch.tensor([-1.0, 1.0])

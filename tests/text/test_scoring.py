@@ -37,7 +37,7 @@ def test_the_exact_denoiser_pays_the_entropy(uniform: TextDenoiser) -> None:
 def test_the_bound_does_not_depend_on_the_curve(uniform: TextDenoiser) -> None:
     """A reconstruction read at another level than the integral's end would show here."""
     ends = [
-        bound(uniform, Scheduler.adaptive([top, -8.0]), texts(60), length_counts=[], levels=32) for top in (2.0, 6.0)
+        bound(uniform, Scheduler.adaptive([top, -8.0]), texts(150), length_counts=[], levels=32) for top in (2.0, 6.0)
     ]
     assert ends[0].nats_per_token == pytest.approx(ends[1].nats_per_token, abs=0.1)
 

@@ -25,11 +25,11 @@ def test_rotary_products_depend_on_the_distance_alone() -> None:
 
 def test_a_segment_is_blind_to_the_others() -> None:
     torch.manual_seed(0)
-    trunk = Transformer(16, 2, 2, 32, 8, 0.0)
-    h, logsnr = torch.randn(1, 5, 16), torch.zeros(1)
+    trunk = Transformer(16, 2, 2, 32, 0.0)
+    h = torch.randn(1, 5, 16)
     segments, positions = torch.tensor([[1, 1, 1, 2, 2]]), torch.tensor([[0, 1, 2, 0, 1]])
-    packed = trunk(h, logsnr, segments, positions)
-    alone = trunk(h[:, 3:], logsnr, segments[:, 3:], positions[:, 3:])
+    packed = trunk(h, segments, positions)
+    alone = trunk(h[:, 3:], segments[:, 3:], positions[:, 3:])
     torch.testing.assert_close(packed[:, 3:], alone)
     mixed = trunk(h, logsnr, torch.ones_like(segments), positions)
     assert (mixed[:, 3:] - alone).abs().max() > 1e-3

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Teach a model to write in fewer steps: progressive distillation, half of the steps each round.
+
+    python scripts/distill.py --model runs/english --output-dir runs/english-4 --from-steps 64 --to-steps 4
+    python scripts/generate.py --model runs/english-4 --steps 4 --score-temperature 1
+
+A round's student starts as a copy of its teacher and learns to reach in one step what the teacher reaches in
+two; then it is the next round's teacher. Texts come from --train-files, else from a --preset's sources, else
+from where the model's own run had them. Stopped at any moment and started again with the same command, it
+goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textdiff.cli import run
+from textdiff.text.presets import PRESETS, Preset
+
+if TYPE_CHECKING:
+    from textdiff.text.data import PackedRows
+
+RECORD = "distillation.json"
+RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16")
+POSITIVE = (
+    "from_steps", "to_steps", "steps_per_round", "batch_size", "learning_rate", "score_temperature",
+    "gradient_accumulation_steps", "save_steps", "eval_steps", "logging_steps",
+)  # fmt: skip
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the script."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="the teacher: model folder, hub id or name of a bundled model")
+    add("--output-dir", required=True, help="folder for the student; the rounds are kept in steps-N below it")
+    add("--from-steps", type=int, default=64, help="steps of the teacher (default: 64)")
+    add("--to-steps", type=int, default=4, help="steps of the last student (default: 4)")
+    add("--steps-per-round", type=int, default=300, help="optimiser steps a round (default: 300)")
+    add("--train-files", nargs="+", metavar="FILE", help=".txt or .txt.gz, UTF-8; replaces other sources")
+    add("--validation-files", nargs="+", metavar="FILE", help="default: one text in a hundred of the others")
+    add("--preset", help=f"take its sources and batches: {', '.join(PRESETS)}")
+    add("--data-dir", default="../shared/data", help="folder of the preset's sources")
+    add("--learning-rate", type=float, default=5e-4, help="peak of every round (default: 5e-4)")
+    add("--score-temperature", type=float, default=1.0, help="of the first teacher (default: 1 = off)")
+    add("--batch-size", type=int, help="rows a step, over all processes (default: the preset's)")
+    add("--gradient-accumulation-steps", type=int, default=1, help="parts that a process cuts its rows into")
+    add("--save-steps", type=int, default=100, help="steps between checkpoints (default: 100)")
+    add("--eval-steps", type=int, default=100, help="steps between validations (default: 100)")
+    add("--logging-steps", type=int, default=25, help="steps between log lines (default: 25)")
+    add("--ema-decay", type=float, default=0.998, help="of the averaged weights, which are what is kept")
+    add("--seed", type=int, default=0, help="of data order and noise")
+    add("--no-bf16", dest="bf16", action="store_false", help="train in float32 throughout")
+    add("--use-cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+    return parser.parse_args(argv)
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Refuse options out of range."""
+    for name in POSITIVE:
+        given = getattr(args, name)
+        if given is not None and not 0 < given < math.inf:
+            raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
+    if not 0 <= args.ema_decay < 1:
+        raise ValueError(f"--ema-decay is {args.ema_decay}: give a number from 0 to below 1.")
+    if not 0 <= args.seed < 2**32 - 1:
+        raise ValueError(f"--seed is {args.seed}: give a number from 0 to {2**32 - 2}.")
+    if args.preset is not None and args.preset not in PRESETS:
+        raise ValueError(f"Unknown preset {args.preset!r}: choose {', '.join(PRESETS)}.")
+
+
+def round_steps(from_steps: int, to_steps: int) -> list[int]:
+    """Steps of every round's student: 64 to 4 gives 32, 16, 8, 4."""
+    steps = from_steps
+    found = []
+    while steps > to_steps and steps % 2 == 0:
+        steps //= 2
+        found.append(steps)
+    if not found or steps != to_steps:
+        raise ValueError(
+            f"--from-steps is {from_steps} and --to-steps {to_steps}: every round halves the steps, so give "
+            "numbers such as 64 and 4, or 24 and 3."
+        )
+    return found
+
+
+def find_teacher(args: argparse.Namespace) -> Path:
+    """The teacher's folder, whose files have been checked."""
+    from textdiff.text.loading import find_model, read_config, read_denoiser
+
+    folder, output = find_model(args.model), Path(args.output_dir)
+    config = read_config(folder)
+    if not config.get("categorical", True):
+        raise ValueError(f"{folder} has the recipe diffusion_lm: only a model with a bound can be distilled.")
+    read_denoiser(folder, config)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output-dir {output} is a file: name a folder.")
+    if output.resolve() == folder.resolve():
+        raise ValueError(f"--output-dir {output} is the teacher's own folder: name another.")
+    return folder
+
+
+def find_sources(args: argparse.Namespace, teacher: Path) -> tuple[argparse.Namespace, Preset]:
+    """Where texts come from, as `training_texts` wants it, and the preset whose rows and batches serve."""
+    from textdiff.text.run import RUN_FILE
+
+    named = args.train_files or args.preset
+    record = teacher / RUN_FILE
+    if not named and not record.is_file():
+        raise ValueError(
+            f"{teacher} does not say what it was trained on ({RUN_FILE} is missing): "
+            "give --train-files or --preset."
+        )
+    settings = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    given = {"train_files": args.train_files, "validation_files": args.validation_files, "dataset": None}
+    chosen = argparse.Namespace(**(given if named else settings))
+    chosen.data_dir = args.data_dir
+    chosen.validation_files = args.validation_files or chosen.validation_files
+    preset = PRESETS.get(args.preset or settings.get("preset", "tiny"), PRESETS["tiny"])
+    batch = args.batch_size if args.batch_size is not None else preset.batch_size
+    parts = int(os.environ.get("WORLD_SIZE", "1")) * args.gradient_accumulation_steps
+    if batch % parts:
+        raise ValueError(
+            f"--batch-size is {batch}: give a multiple of processes x accumulation steps, {parts}."
+        )
+    rates = {"max_steps": args.steps_per_round, "learning_rate": args.learning_rate, "batch_size": batch}
+    return chosen, replace(preset, **rates)
+
+
+def check_same_run(args: argparse.Namespace) -> None:
+    """Write the command's settings into the output folder; refuse to go on with a distillation of others."""
+    folder, record = Path(args.output_dir), Path(args.output_dir, RECORD)
+    settings = {k: v for k, v in vars(args).items() if k not in RESUMABLE}
+    if record.is_file():
+        before = json.loads(record.read_text(encoding="utf-8"))["settings"]
+        changed = sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k))
+        if changed:
+            raise ValueError(
+                f"{folder} holds a distillation with other settings ({', '.join(changed)}): "
+                "repeat its command or name a new folder."
+            )
+    elif (folder / "config.json").is_file():
+        raise ValueError(f"{folder} holds a model that no run of this script made: name a new folder.")
+    elif is_first_process():
+        write_record(folder, {"settings": settings})
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def write_record(folder: Path, content: dict[str, Any]) -> None:
+    """RECORD, in one replacement."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{RECORD}.part"
+    draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(draft, folder / RECORD)
+
+
+def train_student(
+    args: argparse.Namespace, preset: Preset, teacher: Path, steps: int, rows: list[PackedRows]
+) -> dict[str, Any]:
+    """One round: the teacher's folder -> steps-N with its student, unless it is there. Returns its facts."""
+    folder = Path(args.output_dir, f"steps-{steps}")
+    if (folder / RECORD).is_file():
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    import torch
+    from transformers import set_seed
+
+    from textdiff.text.distillation import Distillation
+    from textdiff.text.model import DiffusionLMModel
+    from textdiff.text.run import training_arguments
+    from textdiff.text.training import (
+        DiffusionTrainer,
+        EMACallback,
+        drop_half_written,
+        latest_checkpoint,
+        saving,
+    )
+
+    set_seed(args.seed)
+    if is_first_process():
+        drop_half_written(folder)
+    settings = argparse.Namespace(**{**vars(args), "output_dir": str(folder), "compile": False})
+    temperature = args.score_temperature if 2 * steps == args.from_steps else 1.0  # others have learned it
+    model = DiffusionLMModel.from_pretrained(teacher, dtype=torch.float32)
+    pair = Distillation(model, steps, seed=args.seed + steps, teacher_temperature=temperature)
+    ema = EMACallback(pair, args.ema_decay)
+    arguments = training_arguments(settings, preset)
+    trainer = DiffusionTrainer(
+        model=pair, args=arguments, train_dataset=rows[0], eval_dataset=rows[1], ema=ema
+    )
+    before = trainer.evaluate()
+    checkpoint = latest_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    facts = {"steps": steps, "before": terms(before), "after": terms(trainer.evaluate())}
+    if is_first_process():
+        with saving(folder):
+            save_student(ema.average.module.student, teacher, folder)
+            write_record(folder, facts)
+    trainer.accelerator.wait_for_everyone()
+    return facts
+
+
+def terms(metrics: dict[str, float]) -> dict[str, float]:
+    """The loss and its terms among the figures of an evaluation."""
+    return {name: metrics[f"eval_{name}"] for name in ("loss", "distance", "divergence")}
+
+
+def save_student(student: Any, teacher: Path, folder: Path) -> None:
+    """A folder that `DiffusionLM.from_pretrained` loads."""
+    from textdiff.text.tokenizer import load_tokenizer, save_tokenizer
+
+    student.save_pretrained(folder, max_shard_size="15MB")
+    save_tokenizer(load_tokenizer(teacher), folder)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run all rounds, or those that are not there yet."""
+    args = parse_args(argv)
+    check_numbers(args)
+    rounds = round_steps(args.from_steps, args.to_steps)
+    from textdiff.text.data import PackedRows, pieces
+    from textdiff.text.loading import read_config, read_tokenizer
+    from textdiff.text.model import DiffusionLMModel
+    from textdiff.text.run import VALIDATION_ROWS
+    from textdiff.text.sources import training_texts
+
+    teacher = find_teacher(args)
+    sources, preset = find_sources(args, teacher)
+    texts = training_texts(sources, preset)
+    check_same_run(args)
+    config = read_config(teacher)
+    window, tokenizer = config["max_position_embeddings"], read_tokenizer(teacher, config["vocab_size"])
+    parts = [pieces(part, tokenizer, window, seed=args.seed + k) for k, part in enumerate(texts)]
+    length, total = max(preset.row_length, window), preset.max_steps * preset.batch_size
+    found = []
+    for steps in rounds:
+        rows = [PackedRows(parts[0], length, total=total, seed=args.seed + steps),
+                PackedRows(parts[1], length, total=VALIDATION_ROWS, seed=args.seed)]  # fmt: skip
+        found.append(facts := train_student(args, preset, teacher, steps, rows))
+        teacher = Path(args.output_dir, f"steps-{steps}")
+        before, after = (facts[when]["loss"] for when in ("before", "after"))
+        sys.stdout.write(f"{steps:4d} steps: loss {before:.4f} -> {after:.4f}\n")
+    output = Path(args.output_dir)
+    if is_first_process():
+        save_student(DiffusionLMModel.from_pretrained(teacher), teacher, output)
+        write_record(output, {**json.loads((output / RECORD).read_text(encoding="utf-8")), "rounds": found})
+
+
+if __name__ == "__main__":
+    run(main)
