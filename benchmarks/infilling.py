@@ -56,8 +56,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="candidates a blank, best counts (default: 1)",
     )
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddim", help="ddim (default), ddpm, dpmpp_2m or churn")
-    add("--score-temperature", type=float, default=0.9, help="below 1: likelier, less varied (default: 0.9; 1 = off)")
+    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--seed", type=int, default=0, help="of sentences, spans and noise (default: 0)")
     add("--json", default="benchmarks/results/infill.json", help="file for all figures and all filled texts")
     return parser.parse_args(argv)
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
         sources=args.source, n=args.n, steps=args.steps,
         held_out_only=args.held_out or None, nfe=args.steps + 1, sampler=args.sampler, seed=args.seed,
-        score_temperature=args.score_temperature, candidates=args.candidates, middle=args.middle, masked=args.masked,
+        temperature=args.temperature, candidates=args.candidates, middle=args.middle, masked=args.masked,
         training_files=args.training_files,
     )  # fmt: skip
     results: dict[str, Any] = {}
@@ -119,7 +119,7 @@ def measure(
 
     options = {
         "num_inference_steps": args.steps, "sampler": args.sampler,
-        "score_temperature": args.score_temperature,
+        "temperature": args.temperature,
     }  # fmt: skip
     started, fillers = perf_counter(), {}
     with tqdm(total=2 * len(args.candidates) * len(items), desc=name, unit="text", file=sys.stderr) as bar:

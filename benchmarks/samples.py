@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--training-files", nargs="+", required=True, metavar="FILE", help="where copies are looked for")
     add("--steps", type=int, nargs="+", default=[8, 16, 32, 64], help="denoising steps (default: 8 16 32 64)")
     add("--samplers", nargs="+", default=["ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all four")
-    add("--score-temperatures", type=float, nargs="+", default=[0.8, 0.9, 1.0], help="default: 0.8 0.9 1.0")
+    add("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.9], help="default: 0.5 0.7 0.9")
     add("--masked", help="folder of a masked diffusion model (benchmarks/masked.py) to stand beside")
     add("--num-samples", type=int, default=200, help="texts of each row (default: 200)")
     add("--seed", type=int, default=0, help="of all texts (default: 0)")
@@ -104,9 +104,9 @@ def check_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
     """Every (sampler, steps, temperature), none of them refused later."""
     from textdiff.text.sampling import Sampling
 
-    settings = list(product(args.samplers, args.steps, args.score_temperatures))
+    settings = list(product(args.samplers, args.steps, args.temperatures))
     for sampler, steps, temperature in settings:
-        Sampling(num_inference_steps=steps, sampler=sampler, score_temperature=temperature, seed=args.seed)
+        Sampling(num_inference_steps=steps, sampler=sampler, temperature=temperature, seed=args.seed)
     return settings
 
 
@@ -160,7 +160,7 @@ def draw(
     calls = -(-args.num_samples // CANDIDATES_AT_ONCE) * (steps + 1)
     started = perf_counter()
     bar = tqdm(total=calls, desc=f"{sampler} {steps} {temperature:g}", unit="call", file=sys.stderr)
-    options = {"num_inference_steps": steps, "sampler": sampler, "score_temperature": temperature}
+    options = {"num_inference_steps": steps, "sampler": sampler, "temperature": temperature}
     with bar, on_every_call(model.denoiser, bar.update):
         texts = model.generate(args.num_samples, seed=args.seed, **options)
     labels = {"texts": sampler, "steps": steps, "nfe": steps + 1, "temperature": temperature}

@@ -2,7 +2,7 @@
 """Teach a model to write in fewer steps: progressive distillation, half of the steps each round.
 
     python scripts/distill.py --model runs/english --output-dir runs/english-4 --from-steps 64 --to-steps 4
-    python scripts/generate.py --model runs/english-4 --steps 4 --score-temperature 1
+    python scripts/generate.py --model runs/english-4 --steps 4 --temperature 1
 
 A round's student starts as a copy of its teacher and learns to reach in one step what the teacher reaches in
 two; then it is the next round's teacher. Texts come from --train-files, else from a --preset's sources, else
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RECORD = "distillation.json"
 RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16")
 POSITIVE = (
-    "from_steps", "to_steps", "steps_per_round", "batch_size", "learning_rate", "score_temperature",
+    "from_steps", "to_steps", "steps_per_round", "batch_size", "learning_rate", "temperature",
     "gradient_accumulation_steps", "save_steps", "eval_steps", "logging_steps",
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--preset", help=f"take its sources and batches: {', '.join(PRESETS)}")
     add("--data-dir", default="../shared/data", help="folder of the preset's sources")
     add("--learning-rate", type=float, default=5e-4, help="peak of every round (default: 5e-4)")
-    add("--score-temperature", type=float, default=1.0, help="of the first teacher (default: 1 = off)")
+    add("--temperature", type=float, default=1.0, help="of the first teacher (default: 1 = off)")
     add("--batch-size", type=int, help="rows a step, over all processes (default: the preset's)")
     add("--gradient-accumulation-steps", type=int, default=1, help="parts that a process cuts its rows into")
     add("--save-steps", type=int, default=100, help="steps between checkpoints (default: 100)")
@@ -192,7 +192,7 @@ def train_student(
     if is_first_process():
         drop_half_written(folder)
     settings = argparse.Namespace(**{**vars(args), "output_dir": str(folder), "compile": False})
-    temperature = args.score_temperature if 2 * steps == args.from_steps else 1.0  # others have learned it
+    temperature = args.temperature if 2 * steps == args.from_steps else 1.0  # others have learned it
     model = DiffusionLMModel.from_pretrained(teacher, dtype=torch.float32)
     pair = Distillation(model, steps, seed=args.seed + steps, teacher_temperature=temperature)
     ema = EMACallback(pair, args.ema_decay)

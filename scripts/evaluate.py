@@ -58,8 +58,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--levels", type=int, default=16, help="bound: noise levels a text (default: 16)")
     add("--num-samples", type=int, help="texts to draw (default: 200); infill: candidates (default: 1)")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddim", help="ddim (default), ddpm, dpmpp_2m or churn")
-    add("--score-temperature", type=float, default=0.9, help="below 1: likelier, less varied (default: 0.9; 1 = off)")
+    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--seed", type=int, default=0, help="of texts and noise (default: 0)")
     add("--batch-size", type=int, default=32, help="texts the judge reads at once (default: 32)")
     add("--predictions", metavar="FILE", help="compare: one text a line")
@@ -206,7 +206,7 @@ def sampling_options(args: argparse.Namespace) -> dict[str, Any]:
     """How to sample, in the library's words."""
     return {
         "num_inference_steps": args.steps, "sampler": args.sampler,
-        "score_temperature": args.score_temperature,
+        "temperature": args.temperature,
     }  # fmt: skip
 
 
@@ -266,7 +266,7 @@ def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
         facts = {"model": args.model or "english (bundled)", **facts}
     if args.task in ("samples", "infill"):
         facts |= {"steps": args.steps, "nfe": args.steps + 1, "sampler": args.sampler}
-        facts["score_temperature"] = args.score_temperature
+        facts["temperature"] = args.temperature
     if args.task == "infill":
         facts["candidates"] = args.num_samples or 1
     if args.task == "bound":

@@ -25,8 +25,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--prompt", help="beginning to go on from; it comes back unchanged")
     add("--length", help="tokens to write, such as 20 or 8-16 (default: as in the training data)")
     add("--steps", type=int, default=64, help="denoising steps (default: 64)")
-    add("--sampler", default="ddim", help="ddim (default), ddpm, dpmpp_2m or churn")
-    add("--score-temperature", type=float, default=0.9, help="below 1: likelier, less varied (default: 0.9; 1 = off)")
+    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--seed", type=int, default=0, help="same seed, same texts (default: 0)")
     add("--json", action="store_true", help="print one JSON string a text")
     add("--show-steps", action="store_true", help="print the first text coming out of the noise, on stderr")
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     model = DiffusionLM.from_pretrained(args.model)
     options = {
         "num_inference_steps": args.steps, "sampler": args.sampler, "seed": args.seed,
-        "score_temperature": args.score_temperature,
+        "temperature": args.temperature,
     }  # fmt: skip
     if args.show_steps:
         show_steps(model.generate_steps(1, length=length, **options))

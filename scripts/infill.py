@@ -31,8 +31,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)")
     add("--num-samples", type=int, default=16, help="candidates to draw (default: 16); equal ones are shown once")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddim", help="ddim (default), ddpm, dpmpp_2m or churn")
-    add("--score-temperature", type=float, default=0.9, help="below 1: likelier, less varied (default: 0.9; 1 = off)")
+    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--rank", default="bound", help="bound (likelihood, default) or mbr (minimum Bayes risk)")
     add("--seed", type=int, default=0, help="same seed, same fills (default: 0)")
     add("--json", action="store_true", help="print one JSON object a text")
@@ -56,7 +56,7 @@ def show_steps(model: DiffusionLM, text: str, args: argparse.Namespace) -> None:
     """Print what the first candidate reads at every step."""
     steps = model.infill_steps(
         text, num_inference_steps=args.steps, sampler=args.sampler, seed=args.seed,
-        score_temperature=args.score_temperature,
+        temperature=args.temperature,
     )  # fmt: skip
     for number, (reading,) in enumerate(steps, start=1):
         sys.stderr.write(f"{number:4d}  {' '.join(reading.split())}\n")
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
             show_steps(model, text, args)
         found = model.infill(
             text, num_samples=args.num_samples, num_inference_steps=args.steps, sampler=args.sampler, rank=args.rank,
-            seed=args.seed, score_temperature=args.score_temperature,
+            seed=args.seed, temperature=args.temperature,
         )  # fmt: skip
         sys.stdout.write(report(text, found, as_json=args.json) + "\n")
         sys.stdout.flush()

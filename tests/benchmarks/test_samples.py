@@ -11,7 +11,7 @@ NEEDED = "--model model --judge judge --real more.txt --training-files train.txt
 
 def test_a_row_for_each_setting_beside_real_text_and_the_judges_own(load, place, tmp_path, capsys):
     out = tmp_path / "samples.json"
-    line = f"{NEEDED} --steps 1 2 --samplers ddpm churn --num-samples 3 --score-temperatures 1 --json {out}"
+    line = f"{NEEDED} --steps 1 2 --samplers ddpm churn --num-samples 3 --temperatures 1 --json {out}"
     load("samples").main(line.split())
     found = json.loads(out.read_text())
     rows = found["rows"]
@@ -23,7 +23,7 @@ def test_a_row_for_each_setting_beside_real_text_and_the_judges_own(load, place,
     assert found["ratios_by_sampler"].keys() == {"ddpm", "churn"}
     assert found["judge_perplexity_ratio_to_ar_at_data_entropy"] == {"1": None, "2": None}  # no sweep, no line
     model = DiffusionLM.from_pretrained(place / "model")
-    assert rows[3]["samples"] == model.generate(3, num_inference_steps=2, sampler="ddpm", score_temperature=1.0, seed=0)
+    assert rows[3]["samples"] == model.generate(3, num_inference_steps=2, sampler="ddpm", temperature=1.0, seed=0)
     wanted = {"judge_perplexity", "entropy_per_text", "distinct_4", "self_bleu", "mean_longest_copy", "mmd"}
     assert all(row["n"] == len(row["samples"]) == 3 and wanted <= set(row) for row in rows)
     assert found["certificate"]["judge"] == "judge"

@@ -48,7 +48,7 @@ def command(teacher, texts, folder, *more):
     return [
         "--model", str(teacher), "--train-files", str(texts), "--output-dir", str(folder),
         "--from-steps", "4", "--to-steps", "1", "--steps-per-round", "4", "--batch-size", "4",
-        "--score-temperature", "0.9",
+        "--temperature", "0.9",
         "--save-steps", "2", "--eval-steps", "4", "--logging-steps", "2", "--no-bf16", "--use-cpu", *more,
     ]  # fmt: skip
 
@@ -95,7 +95,7 @@ def test_the_result_is_a_model_that_says_how_it_was_made(unbroken, teacher):
     model = DiffusionLM.from_pretrained(unbroken)
     assert model.config["distilled_steps"] == 1
     assert DiffusionLMModel.from_pretrained(unbroken).config.distilled_steps == 1
-    texts = model.generate(2, num_inference_steps=1, score_temperature=1.0, seed=0, length=6)
+    texts = model.generate(2, num_inference_steps=1, temperature=1.0, seed=0, length=6)
     assert len(texts) == 2
     before, after = weights(teacher), weights(unbroken)
     vectors = "denoiser.embedding.weight"
@@ -209,7 +209,7 @@ BAD_NUMBERS = {
     ("--from-steps", "2", "--to-steps", "4"): "--from-steps is 2 and --to-steps 4: every round halves",
     ("--steps-per-round", "0"): "--steps-per-round is 0: give a number above zero.",
     ("--learning-rate", "nan"): "--learning-rate is nan: give a number above zero.",
-    ("--score-temperature", "0"): "--score-temperature is 0.0: give a number above zero.",
+    ("--temperature", "0"): "--temperature is 0.0: give a number above zero.",
     ("--batch-size", "-1"): "--batch-size is -1: give a number above zero.",
     ("--batch-size", "3", "--gradient-accumulation-steps", "2"): "--batch-size is 3: give a multiple of",
     ("--ema-decay", "1"): "--ema-decay is 1.0: give a number from 0 to below 1.",

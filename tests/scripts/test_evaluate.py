@@ -154,7 +154,7 @@ def test_compare_run_as_a_script(root, place):
         ("--task samples --model model --num-samples -3", "--num-samples is -3"),
         ("--task samples --model model --steps 0", "num_inference_steps is 0"),
         ("--task samples --model model --sampler euler", "Unknown sampler 'euler'"),
-        ("--task samples --model model --score-temperature 0", "score_temperature is 0.0"),
+        ("--task samples --model model --temperature 0", "temperature is 0.0"),
         ("--task samples --model model --seed -1", "The seed is -1"),
         ("--task samples --model model --training-files train.txt no.txt", "No file no.txt"),
         ("--task texts --file real.txt --judge no/where/at/all", "There is no judge at no/where/at/all"),

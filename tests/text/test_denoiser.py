@@ -41,11 +41,12 @@ def test_padding_does_not_matter(denoiser: TextDenoiser, name: str) -> None:
 def test_neither_padding_nor_companions_nor_other_segments_are_seen(denoiser: TextDenoiser) -> None:
     given = inputs(rows=2, length=9)
     given["attention_mask"] = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 0, 0], [1] * 9])
-    packed = call(denoiser, given)
-    for segment in (slice(0, 4), slice(4, 7)):
+    levels = torch.where(given["attention_mask"] == 2, 0.5, -1.0).double()  # each segment has its own noise level
+    packed = denoiser(logsnr=levels, **given).logits
+    for segment, level in ((slice(0, 4), -1.0), (slice(4, 7), 0.5)):
         alone = {name: value[:1, segment] for name, value in given.items()}
         alone["attention_mask"] = torch.ones_like(alone["attention_mask"])
-        logits = denoiser(logsnr=torch.tensor([-1.0], dtype=torch.float64), **alone).logits
+        logits = denoiser(logsnr=torch.tensor([level], dtype=torch.float64), **alone).logits
         torch.testing.assert_close(packed[:1, segment], logits, atol=1e-5, rtol=1e-5)
 
 

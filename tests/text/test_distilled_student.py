@@ -68,7 +68,7 @@ def test_the_loss_is_the_sum_of_its_terms_and_padding_costs_nothing() -> None:
     ("change", "message"),
     [
         ({"steps": 0}, "steps is 0: it must be at least 1"),
-        ({"teacher_temperature": 0.0}, "score temperature is 0.0: it must be above 0"),
+        ({"teacher_temperature": 0.0}, "temperature is 0.0: it must be above 0"),
         ({"teacher": toy(categorical=False, unit_norm=False)}, "has the recipe diffusion_lm"),
     ],
 )

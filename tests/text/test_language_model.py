@@ -211,7 +211,7 @@ def test_a_text_beyond_the_window_is_cropped_at_sentences_and_comes_back_whole(b
         ("[MASK]", {"num_samples": 0}, "num_samples is 0"),
         ("[MASK]", {"rank": "best"}, "bound or mbr"),
         ("[MASK]", {"seed": -1}, "seed is -1"),
-        ("[MASK]", {"score_temperature": 0.0}, "score_temperature is 0.0"),
+        ("[MASK]", {"temperature": 0.0}, "temperature is 0.0"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(bpe_lm: DiffusionLM, text: str, options: dict, message: str) -> None:

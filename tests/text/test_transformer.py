@@ -31,5 +31,5 @@ def test_a_segment_is_blind_to_the_others() -> None:
     packed = trunk(h, segments, positions)
     alone = trunk(h[:, 3:], segments[:, 3:], positions[:, 3:])
     torch.testing.assert_close(packed[:, 3:], alone)
-    mixed = trunk(h, logsnr, torch.ones_like(segments), positions)
+    mixed = trunk(h, torch.ones_like(segments), positions)
     assert (mixed[:, 3:] - alone).abs().max() > 1e-3

@@ -194,7 +194,7 @@ class TextDenoiser(nn.Module):
         """The head's logits and the output prior, [..., V] each -> logits and x0_hat, in float32."""
         with torch.autocast(network.device.type, enabled=False):
             logits = network.float() + prior
-            return DenoiserOutput(logits, torch.softmax(logits, dim=-1) @ self.embedding.vectors())
+            return DenoiserOutput(logits, self.embedding.mean(logits))
 
 
 def output_prior_scale(logsnr: Tensor) -> Tensor:

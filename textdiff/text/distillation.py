@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from textdiff.diffusion.guidance import score_temperature
 from textdiff.diffusion.samplers import Denoiser, ddim_step
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times
@@ -86,14 +85,20 @@ def two_steps(
 class Reader:
     """A text denoiser as samplers know it, on the counted positions of a batch; it keeps its logits."""
 
-    def __init__(self, denoiser: TextDenoiser, scheduler: Scheduler, rows: Rows, x0: Tensor) -> None:
+    def __init__(
+        self, denoiser: TextDenoiser, scheduler: Scheduler, rows: Rows, x0: Tensor, temperature: float = 1.0
+    ) -> None:
         self.denoiser, self.scheduler, self.rows, self.x0 = denoiser, scheduler, rows, x0
+        self.temperature = temperature
         self.logits: list[Tensor] = []  # one [N, V] a call
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
         rows, counted, logsnr = self.rows, self.rows.counted, self.scheduler.logsnr(t)
         hidden = self.denoiser.hidden(x_t, logsnr, rows.attention_mask, rows.known, self.x0, x0_prev)
         logits, estimate = self.denoiser.read_out(hidden[counted], x_t[counted], logsnr[counted])
+        if self.temperature != 1.0:
+            logits = logits / self.temperature
+            estimate = self.denoiser.embedding.mean(logits)
         self.logits.append(logits)
         x0_hat = torch.zeros_like(x_t)
         x0_hat[counted] = estimate
@@ -133,8 +138,7 @@ def distillation_terms(
         scheduler: the noise curve of both.
         rows: the batch.
         steps: of the student; the teacher takes twice as many.
-        teacher_temperature: score temperature of the teacher. Below 1 its estimates leave the hull of the
-            vocabulary; x~ is then drawn back into the unit ball, if that is where the word vectors live.
+        teacher_temperature: divides the teacher's logits, so that the student learns to walk with it.
     """
     clock, counted = draw_clock(scheduler, rows.level, steps), rows.counted
     times = token_times(rows, clock, teacher.config.stagger, steps)
@@ -142,13 +146,8 @@ def distillation_terms(
         x0 = teacher.embedding.embed(rows.input_ids)
         x_t = scheduler.add_noise(x0, rows.eps, times.t)
         x0_prev = carried_estimate(Reader(student, scheduler, rows, x0), clock, times)
-        read = Reader(teacher, scheduler, rows, x0)
-        guided: Denoiser = read
-        if teacher_temperature != 1.0:
-            guided = score_temperature(read, scheduler, teacher_temperature)
-        target = two_steps(guided, scheduler, x_t, x0_prev, times)[counted]
-        if teacher.config.unit_norm:
-            target = target / target.norm(dim=-1, keepdim=True).clamp(min=1.0)
+        read = Reader(teacher, scheduler, rows, x0, teacher_temperature)
+        target = two_steps(read, scheduler, x_t, x0_prev, times)[counted]
         first, second = (logits.softmax(-1) for logits in read.logits)
         chances = torch.lerp(first, second, second_share(scheduler, times)[counted, None].float())
     own = Reader(student, scheduler, rows, x0)
@@ -183,7 +182,7 @@ class Distillation(nn.Module):
         if steps < 1:
             raise ValueError(f"steps is {steps}: it must be at least 1.")
         if not teacher_temperature > 0:
-            raise ValueError(f"The score temperature is {teacher_temperature}: it must be above 0 (1 = off).")
+            raise ValueError(f"The temperature is {teacher_temperature}: it must be above 0 (1 = off).")
         if not teacher.config.categorical:
             raise ValueError("This model has the recipe diffusion_lm: give one with a bound to distil.")
         self.steps, self.seed, self.teacher_temperature = steps, seed, teacher_temperature

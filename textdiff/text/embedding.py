@@ -46,6 +46,10 @@ class TokenEmbedding(nn.Module):
         scores = x.float() @ vectors.T
         return scores if self.unit_norm else scores - 0.5 * vectors.pow(2).sum(-1)
 
+    def mean(self, logits: Tensor) -> Tensor:
+        """The mean vector of a token drawn by logits, within the hull of the vocabulary: [..., V] -> [..., D]."""
+        return torch.softmax(logits, dim=-1) @ self.vectors()
+
     def round(self, x: Tensor) -> Tensor:
         """Ids of the nearest word vectors: [..., D] -> [...]."""
         return self.logits(x).argmax(-1)

@@ -33,7 +33,7 @@ class MuonAdamW(torch.optim.Optimizer):
         if not hasattr(torch.optim, "Muon"):
             raise RuntimeError(f"Training wants torch 2.9 or newer, for Muon; this is {torch.__version__}: upgrade torch.")
         self.muon = torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw")
-        self.adamw = torch.optim.AdamW(rest, betas=betas)
+        self.adamw = torch.optim.AdamW(rest, betas=betas, fused=True)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
         self._join()
 

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from textdiff.diffusion.corrections import keep_known
-from textdiff.diffusion.guidance import score_temperature
-from textdiff.diffusion.samplers import SAMPLERS, Denoiser, sample
+from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts
 from textdiff.text.denoiser import TextDenoiser
@@ -35,14 +34,14 @@ class Options(TypedDict, total=False):
     Attributes:
         num_inference_steps: Strides from noise to text; the denoiser is called once more than that.
         sampler: "ddpm", "ddim", "dpmpp_2m" or "churn".
-        score_temperature: Below 1 trades diversity for likelihood; 1 is off.
+        temperature: Divides the logits of every call; below 1 trades diversity for likelihood, 1 is off.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
     """
 
     num_inference_steps: int
     sampler: str
-    score_temperature: float
+    temperature: float
     seed: int | None
     generator: torch.Generator | None
 
@@ -56,8 +55,8 @@ class Sampling:
     """
 
     num_inference_steps: int = 32
-    sampler: str = "ddim"
-    score_temperature: float = 0.9
+    sampler: str = "ddpm"
+    temperature: float = 0.7
     seed: int | None = None
     generator: torch.Generator | None = None
 
@@ -66,8 +65,8 @@ class Sampling:
             raise ValueError(f"num_inference_steps is {self.num_inference_steps}: it must be at least 1.")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(sorted(SAMPLERS))}.")
-        if not self.score_temperature > 0:
-            raise ValueError(f"score_temperature is {self.score_temperature}: it must be above 0 (1 = off).")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}: it must be above 0 (1 = off).")
         if self.seed is not None and self.seed < 0:
             raise ValueError(f"The seed is {self.seed}: it must be at least 0.")
 
@@ -84,8 +83,10 @@ class Sampling:
 class Reader:
     """The text denoiser as samplers know it, under fixed conditions; it keeps the logits of its last call."""
 
-    def __init__(self, denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan]) -> None:
-        self.denoiser, self.scheduler = denoiser, scheduler
+    def __init__(
+        self, denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], temperature: float = 1.0
+    ) -> None:
+        self.denoiser, self.scheduler, self.temperature = denoiser, scheduler, temperature
         ids, self.attention_mask, self.known = batch(plans, denoiser.embedding.weight.device)
         self.x0_known = denoiser.embedding.embed(ids)
         self.logits = self.x0_known.new_empty(0)  # [B, L, V] after a call
@@ -95,7 +96,9 @@ class Reader:
             x_t, self.scheduler.logsnr(t),
             attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known, x0_prev=x0_prev,
         )  # fmt: skip
-        return x0_hat if self.denoiser.config.categorical else self.denoiser.embedding.clamp(x0_hat)
+        if not self.denoiser.config.categorical:
+            return self.denoiser.embedding.clamp(x0_hat)
+        return x0_hat if self.temperature == 1.0 else self.denoiser.embedding.mean(self.logits / self.temperature)
 
 
 def walk(
@@ -118,7 +121,7 @@ def walk(
     """
     lengths = [len(plan.ids) for plan in plans]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    reader = Reader(denoiser, scheduler, plans)
+    reader = Reader(denoiser, scheduler, plans, sampling.temperature)
     shape = reader.x0_known.shape
     device = reader.x0_known.device
 
@@ -135,9 +138,6 @@ def walk(
     for row, (length, seed) in enumerate(zip(lengths, seeds, strict=True)):
         order[row, :length] = torch.randn(length, generator=torch.Generator().manual_seed(seed + 1))
     clock = partial(own_times_of, reader, order.to(device), sampling.num_inference_steps)
-    guided: Denoiser = reader
-    if sampling.score_temperature != 1.0:
-        guided = score_temperature(reader, scheduler, sampling.score_temperature)
     grid = scheduler.times(sampling.num_inference_steps)
     correct = keep_known(reader.x0_known, reader.known, scheduler) if reader.known.any() else None
     start = own_noise()
@@ -146,7 +146,7 @@ def walk(
     unused = torch.Generator().manual_seed(0)  # the loop's own noise would depend on the padding
     with torch.inference_mode():
         states = sample(
-            guided, start, torch.cat([grid, grid.new_zeros(1)]), scheduler,
+            reader, start, torch.cat([grid, grid.new_zeros(1)]), scheduler,
             step=step, correct=correct, own_times=clock, generator=unused,
         )  # fmt: skip
         for _ in states:

@@ -92,7 +92,7 @@ class Block(nn.Module):
         inner = self.attention_mix(self.attention_norm(h), context.edges)
         h = h + self._attend(inner, context.mask, context.rotary)
         inner = self.mlp_mix(self.mlp_norm(h), context.edges)
-        inner = F.gelu(self.mlp_in(inner), approximate="tanh")
+        inner = F.gelu(self.mlp_in(inner))
         return h + self.dropout(self.mlp_out(inner))
 
     def _attend(self, h: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
