@@ -38,9 +38,9 @@ def toy() -> DiffusionLM:
     vectors = [model.denoiser.embedding.weight]
     others = [parameter for parameter in model.parameters() if parameter is not vectors[0]]
     optimizer = torch.optim.AdamW([{"params": others}, {"params": vectors}], betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [5e-3, 3e-2], total_steps=400, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [5e-3, 3e-2], total_steps=500, pct_start=0.1)
     rng = np.random.default_rng(0)
-    for step in range(400):
+    for step in range(500):
         ids, mask = torch.zeros(2, 32, 9, dtype=torch.long)
         known = torch.zeros(32, 9, dtype=torch.bool)
         for row, chosen in enumerate(rng.integers(6, size=32)):

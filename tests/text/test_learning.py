@@ -17,7 +17,7 @@ from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.samplers import ddpm_step, sample
 from textdiff.text.data import known_mask
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
-from textdiff.text.training import parameter_groups
+from textdiff.text.optimizer import MuonAdamW, parameter_groups
 
 VOCAB, CHUNK, LENGTH, DIM = 12, 2, 8, 16
 ENTROPY = CHUNK * math.log(VOCAB) / LENGTH
@@ -40,8 +40,9 @@ def spans(count: int, rng: np.random.Generator) -> Tensor:
 
 
 def learn(model: DiffusionLMModel) -> None:
-    """A plain training loop: AdamW, warm-up, linear decay."""
-    optimizer = torch.optim.AdamW(parameter_groups(model, 8e-3, 0.0), betas=(0.9, 0.95))
+    """A plain training loop: warm-up, linear decay."""
+    groups = parameter_groups(model, 5e-3, 0.0)
+    optimizer = MuonAdamW(groups["muon"], groups["adamw"], betas=(0.9, 0.95))
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 20, 1 - step / STEPS))
     rng = np.random.default_rng(0)
     for step in range(STEPS):

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel
 
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel, draw_sample_index
+from textdiff.text.objectives import BOUND_WEIGHT
 
 SHAPE = {
     "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -98,7 +99,7 @@ FRESH = {
     "denoiser.known_flag": 0.0, "denoiser.head.weight": 0.0, "denoiser.previous_in.weight": 0.0,
     "denoiser.head.bias": 0.0,
     "denoiser.transformer.blocks.1.attention_out.weight": 0.0, "denoiser.transformer.blocks.0.mlp_out.weight": 0.0,
-    "denoiser.from_start.weight": 0.5, "denoiser.noisy_in.weight": 0.25, "denoiser.embedding.weight": 1.0,
+    "denoiser.from_start.weight": 0.5, "denoiser.noisy_in.weight": 0.125, "denoiser.embedding.weight": 1.0,
     "denoiser.transformer.blocks.0.mlp_in.weight": 16**-0.5,
 }  # fmt: skip
 
@@ -236,7 +237,9 @@ def test_every_term_has_its_name_and_they_add_up(recipe, terms, beside):
         given = {name: value for name, value in output.items() if name != "loss"}
         assert given.keys() == names
         assert torch.isfinite(torch.stack(list(given.values()))).all()
-        assert output.loss.item() == pytest.approx(sum(value.item() for value in given.values()), rel=1e-5)
+        weight = {name: BOUND_WEIGHT if "cross_entropy" in names and name in terms else 1.0 for name in names}
+        total = sum(weight[name] * value.item() for name, value in given.items())
+        assert output.loss.item() == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [DiffusionLMConfig, DiffusionLMConfig.diffusion_lm])

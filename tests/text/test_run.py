@@ -97,8 +97,8 @@ def assert_same_run(folder, wanted, *, tolerance):
     assert_close(
         load_file(folder / "model.safetensors"),
         load_file(wanted / "model.safetensors"),
-        rtol=tolerance,
-        atol=tolerance,
+        rtol=10 * tolerance,
+        atol=10 * tolerance,  # Muon's products are bfloat16: sums in another order show
     )
     assert read(folder, "noise_levels.json")["squares"] == pytest.approx(
         read(wanted, "noise_levels.json")["squares"], rel=10 * tolerance

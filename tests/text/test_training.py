@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 
 from textdiff.text import training
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
+from textdiff.text.objectives import BOUND_WEIGHT
 from textdiff.text.optimizer import EMBEDDING_LEARNING_RATE, MUON_MULTIPLE
 from textdiff.text.training import (
     DiffusionTrainer,
@@ -159,7 +160,9 @@ def test_terms_are_logged_by_name_and_add_up_to_the_loss(tmp_path, recipe, terms
     assert [row["step"] for row in evaluation] == [3, 4]
     for prefix, rows, names in (("", train, terms + beside), ("eval_", evaluation, terms)):
         for row in rows:
-            assert row[f"{prefix}loss"] == pytest.approx(sum(row[prefix + name] for name in names), abs=2e-3)
+            share = BOUND_WEIGHT if "cross_entropy" in names else 1.0
+            total = sum(row[prefix + name] * (share if name in terms else 1.0) for name in names)
+            assert row[f"{prefix}loss"] == pytest.approx(total, abs=2e-3)
 
 
 def test_curves_are_written_and_drawn(tmp_path):
