@@ -32,8 +32,8 @@ def finish(folder, kind, seed, steps=2):
     import importlib
 
     script = {"autoregressive": "autoregressive", "mdlm": "masked"}.get(kind)
-    line = ["--preset", "toy", "--data-dir", str(folder), "--output-dir", str(folder / "runs" / "toy" / f"{kind}-{seed}")]
-    line += ["--seed", str(seed)]
+    target = folder / "runs" / "toy" / f"{kind}-{seed}"
+    line = ["--preset", "toy", "--data-dir", str(folder), "--output-dir", str(target), "--seed", str(seed)]
     if script:
         importlib.import_module(script).main(line)
     else:
@@ -50,8 +50,8 @@ def test_all_four_pay_for_the_same_texts(load, toy, capsys):
     target = toy / "table.json"
     other = {"preset": "else", "model": "mdlm", "corpus": "x"}
     target.write_text(json.dumps({"rows": [other], "certificates": {"else": {}}}))
-    line = ["--preset", "toy", "--seeds", "1", "--data-dir", str(toy), "--runs", str(toy / "runs"), "--json", str(target)]
-    likelihood.main(line)
+    places = ["--data-dir", str(toy), "--runs", str(toy / "runs"), "--json", str(target)]
+    likelihood.main(["--preset", "toy", "--seeds", "1", *places])
     written = json.loads(target.read_text())
     assert written["rows"][0] == other and set(written["certificates"]) == {"else", "toy"}
     rows = {r["model"]: r for r in written["rows"][1:]}

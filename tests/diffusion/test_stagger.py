@@ -1,5 +1,7 @@
 """Staggered clocks: ends, order, and a bound and samplers that do not mind them."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -71,7 +73,7 @@ def test_every_sampler_brings_known_data_home(name: str) -> None:
     sigma = float(CURVE.alpha_sigma(torch.zeros(1))[1])
     assert (states[-1].x - x0).abs().max() < 5 * sigma
     assert seen[0].shape == (2, 5) and (seen[0] == 1).all()
-    assert all((later <= now).all() for now, later in zip(seen, seen[1:]))
+    assert all((later <= now).all() for now, later in pairwise(seen))
     assert torch.equal(seen[7][0], seen[7][0, :1].expand(5)) and len(seen[7][1].unique()) > 1
 
 

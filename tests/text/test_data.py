@@ -163,7 +163,7 @@ def test_kinds_of_known_positions_come_in_their_shares() -> None:
     long_runs = (~masks).sum(1) / starts.clip(min=1)
     spans = (blank < 0.75) & ~tail & (long_runs > 2.2)
     assert 0.33 < spans.mean() < 0.43
-    assert 0.09 < np.quantile(blank[spans], 0.02) and np.quantile(blank[spans], 0.9) < 0.65
+    assert np.quantile(blank[spans], 0.02) > 0.09 and np.quantile(blank[spans], 0.9) < 0.65
     assert len(set(starts[spans])) > 5  # one blank, or several
 
 

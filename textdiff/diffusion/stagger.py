@@ -1,9 +1,10 @@
 """Staggered noise: one clock for all, but elements that leave the noise one after another.
 
-Every element has a time of its own, a fixed function of the clock. As no such function depends on the data, the bound
-of Gaussian diffusion holds for each (MuLAN, arXiv 2312.13236, section 3): its integral is taken along the clock. Between
-the ends lie synchronous diffusion (no stagger) and one element at a time (AR-Diffusion, arXiv 2305.09515, does so from
-left to right). What stands clean beside what is noise is easier to learn from than everything half known: docs/log.md.
+Every element has a time of its own, a fixed function of the clock. As no such function depends on the data, the
+bound of Gaussian diffusion holds for each (MuLAN, arXiv 2312.13236, section 3): its integral is taken along the
+clock. Between the ends lie synchronous diffusion (no stagger) and one element at a time (AR-Diffusion, arXiv
+2305.09515, does so from left to right). What stands clean beside what is noise is easier to learn from than
+everything half known: docs/log.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How far apart two sets of texts are: maximum mean discrepancy over character trigrams.
 
-MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y) (Gretton et al. 2012, JMLR 13, eq. 3, the unbiased estimate): 0 in the mean
-where both sets come from one distribution, whatever their order. Each text is its counts of character trigrams at unit
-length and k(x, y) = exp(cos(x, y) - 1), so it sees spelling, words and punctuation, not sense.
+MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y) (Gretton et al. 2012, JMLR 13, eq. 3, the unbiased estimate): 0 in mean
+where both sets come from one distribution. Each text is its counts of character trigrams at unit length, and
+k(x, y) = exp(cos(x, y) - 1), so it sees spelling, words and punctuation, not sense.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class NoiseLevelEmbedding(nn.Module):
         frequencies = torch.linspace(-5.0, 3.0, FOURIER_FREQUENCIES, device=logsnr.device).exp()
         angles = logsnr.float()[..., None] * frequencies
         features = torch.cat([angles.sin(), angles.cos()], dim=-1)
-        return self.mlp(features.to(self.mlp[0].weight.dtype))
+        return self.mlp(features.to(next(self.mlp.parameters()).dtype))
 
 
 class TextDenoiser(nn.Module):
@@ -149,9 +149,9 @@ class TextDenoiser(nn.Module):
         return self.transformer(h, attention_mask, start)
 
     def input_scale(self, logsnr: Tensor) -> Tensor:
-        """Factor that makes x_t the best linear estimate of x0, in units of a word vector's coordinate: noise enters small.
+        """Factor that makes x_t the best linear estimate of x0, in units of a word vector's coordinate.
 
-        Free vectors, whose size is not known, enter as they are. logsnr: [...].
+        Noise so enters small. Free vectors, whose size is not known, enter as they are. logsnr: [...].
         """
         if not self.config.unit_norm:
             return torch.ones_like(logsnr, dtype=torch.float32)

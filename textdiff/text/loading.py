@@ -109,7 +109,7 @@ def read_denoiser(folder: Path, config: Mapping[str, Any]) -> TextDenoiser:
         for path in _weight_files(folder)
         for name, tensor in _read_tensors(path).items()
     }
-    with torch.random.fork_rng(devices=[]):  # its initial weights, soon replaced; a meta device costs a second of imports
+    with torch.random.fork_rng(devices=[]):  # for weights soon replaced; a meta device costs a second of imports
         denoiser = TextDenoiser(denoiser_config(config))
     wanted = denoiser.state_dict()
     wrong = sorted(wanted.keys() ^ state.keys()) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)

@@ -27,7 +27,6 @@ from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts
 from textdiff.text.denoiser import TextDenoiser
 
-
 SEGMENT_STRIDE = 2.0**0.5  # irrational, and independent of the golden ratio between rows
 BOUND_WEIGHT = 0.1  # of the bound beside the cross-entropy
 
@@ -138,9 +137,10 @@ def bound_terms(
     integrand at a time drawn from the scheduler's curve. Both are divided by their chance.
 
     In training there is a term beside the bound, "cross_entropy", -log p(w | x_t), the mean over a segment's noisy
-    positions, for the network: the output prior is held fixed in it. Its optimum, the posterior over tokens, is the bound's own, but its
-    gradient is less noisy and does not vanish where the right token was thought impossible. Word vectors learn through the network's input too: without that part of
-    the gradient, the squared distance alone pulls them together until they collapse.
+    positions, for the network: the output prior is held fixed in it. Its optimum, the posterior over tokens, is the
+    bound's own, but its gradient is less noisy and does not vanish where the right token was thought impossible. Word
+    vectors learn through the network's input too: without that part of the gradient, the squared distance alone pulls
+    them together until they collapse.
 
     Returns:
         the terms, and what `AdaptiveLevels.statistics` wants of the N positions on their way: (logsnr [N], loss [N],

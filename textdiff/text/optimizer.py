@@ -31,7 +31,9 @@ class MuonAdamW(torch.optim.Optimizer):
         self, matrices: list[dict[str, Any]], rest: list[dict[str, Any]], *, betas: tuple[float, float]
     ) -> None:
         if not hasattr(torch.optim, "Muon"):
-            raise RuntimeError(f"Training wants torch 2.9 or newer, for Muon; this is {torch.__version__}: upgrade torch.")
+            raise RuntimeError(
+                f"Training wants torch 2.9 or newer, for Muon; this is {torch.__version__}: upgrade torch."
+            )
         self.muon = torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw")
         self.adamw = torch.optim.AdamW(rest, betas=betas, fused=True)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})

@@ -39,7 +39,10 @@ class Preset:
     learning_rate: float = 1.5e-3
 
 
-E2E = {"sources": {"e2e/diffusion_lm/src1_train.txt.gz": 1.0}, "text_after": "||", "tokenizer": "word", "vocab_size": 1000}
+E2E: dict[str, Any] = {
+    "sources": {"e2e/diffusion_lm/src1_train.txt.gz": 1.0}, "text_after": "||",
+    "tokenizer": "word", "vocab_size": 1000,
+}  # fmt: skip
 E2E_TESTS = {"E2E": "e2e/diffusion_lm/src1_valid.txt.gz"}
 ENGLISH_TESTS = {
     "Tatoeba": "tatoeba/deu-eng.test.tsv.gz",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+
 def rotary_angles(positions: Tensor, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the rotary angles of positions [B, L]: two tensors [B, 1, L, head_dim / 2]."""
     half = torch.arange(head_dim // 2, device=positions.device, dtype=torch.float32)
