@@ -15,6 +15,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,11 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     nats: dict[tuple[str, str], list[list[float]]] = {}
     for contender in tqdm(contenders, desc="charging", unit="model"):
-        for name, texts in corpora.items():
-            own = charges(contender, [ids for ids, _ in texts], seed=contender.seed)
-            nats.setdefault((name, contender.kind), []).append(own)
+        own = charges(contender, [ids for texts in corpora.values() for ids, _ in texts], seed=contender.seed)
+        for name, part in parted(corpora, own, together=args.preset).items():
+            nats.setdefault((name, contender.kind), []).append(part)
+    if len(corpora) > 1:
+        corpora[args.preset] = [text for texts in corpora.values() for text in texts]
     rows = [row(args, name, kind, corpora[name], each, certificate) for (name, kind), each in nats.items()]
     add_ratios(rows)
     record(args.json, certificate, rows)
@@ -92,7 +95,7 @@ def check_args(args: argparse.Namespace) -> None:
 
 
 def test_corpora(args: argparse.Namespace, folder: Path) -> Corpora:
-    """The preset's test texts in pieces of the models' window, by name; several sources together are one more."""
+    """The preset's test texts in pieces of the models' window, by name."""
     from textdiff.text.denoiser import DenoiserConfig
     from textdiff.text.evaluation import cut_texts
     from textdiff.text.presets import PRESETS
@@ -107,9 +110,14 @@ def test_corpora(args: argparse.Namespace, folder: Path) -> Corpora:
     for name, texts in test_texts(preset, args.data_dir).items():
         cut = cut_texts(texts, vocabulary, window)[: args.limit]
         found[name] = [(vocabulary.encode(text)[:window], len(text.encode("utf-8"))) for text, _ in cut]
-    if len(found) > 1:
-        found[args.preset] = [text for texts in found.values() for text in texts]
     return found
+
+
+def parted(corpora: Corpora, nats: Sequence[float], *, together: str) -> dict[str, list[float]]:
+    """A model's charges by corpus, and where there are several also all of them, under the name `together`."""
+    ends = list(accumulate((len(texts) for texts in corpora.values()), initial=0))
+    found = {name: list(nats[a:b]) for name, (a, b) in zip(corpora, pairwise(ends), strict=True)}
+    return found if len(found) == 1 else {**found, together: list(nats)}
 
 
 def row(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 
 import pytest
 
@@ -88,11 +89,22 @@ def test_a_run_that_fails_is_named(load, tmp_path):
         rivals.train_all([contender], "none", "nowhere", 1, lambda: None)
 
 
-def test_finished_runs_are_not_trained_again(load, tmp_path):
+def test_finished_runs_are_not_trained_again(load, tmp_path, monkeypatch):
     load("likelihood")
     import rivals
 
-    contender = rivals.Contender("mdlm", 0, tmp_path / "mdlm-0")
-    contender.folder.mkdir()
-    (contender.folder / "training.json").write_text("{}")
-    rivals.train_all([contender], "none", "nowhere", 1, lambda: pytest.fail("it ran"))
+    started, ticks = [], []
+    nothing = [sys.executable, "-c", ""]
+    monkeypatch.setattr(rivals.Contender, "command", lambda self, *_: started.append(self.seed) or nothing)
+    finished, missing = (rivals.Contender("mdlm", seed, tmp_path / f"mdlm-{seed}") for seed in (0, 1))
+    finished.folder.mkdir()
+    (finished.folder / "training.json").write_text("{}")
+    rivals.train_all([finished, missing], "none", "nowhere", 2, lambda: ticks.append(1))
+    assert started == [1] and ticks == [1]
+
+
+def test_charges_are_parted_by_corpus_and_kept_together(load):
+    parted = load("likelihood").parted
+    corpora = {"a": [([1], 1), ([2], 1)], "b": [([3], 1)]}
+    assert parted(corpora, [0.5, 1.5, 2.5], together="all") == {"a": [0.5, 1.5], "b": [2.5], "all": [0.5, 1.5, 2.5]}
+    assert parted({"a": corpora["a"]}, [0.5, 1.5], together="all") == {"a": [0.5, 1.5]}

@@ -23,7 +23,7 @@ from textdiff.text.distillation import (
 )
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.objectives import Rows, draw_rows
-from textdiff.text.sampling import own_times_of
+from textdiff.text.sampling import clock_of
 
 CURVE = Scheduler.adaptive([5.0, 2.5, 1.0, -1.0, -6.0])
 HALVES = (slice(0, 2), slice(2, 5))
@@ -139,7 +139,7 @@ def test_tokens_leave_the_noise_as_in_the_sampler(steps: int) -> None:
     clock, times = times_of(rows, model, steps)
     reader = SimpleNamespace(denoiser=model, attention_mask=mask, known=rows.known)
     for ours, time in zip(times, clock, strict=True):
-        theirs = own_times_of(reader, rows.order, steps, time[:, 0])
+        theirs = clock_of(reader, rows.order, steps)(time[:, 0])
         torch.testing.assert_close(ours[rows.counted], theirs[rows.counted], rtol=0, atol=1e-9)
     assert bool((times.t == clock.t).all()) == (steps <= 4)
 

@@ -6,9 +6,8 @@ Every candidate owns its noise: what comes out does not depend on how many other
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -137,7 +136,7 @@ def walk(
     order = torch.zeros(shape[:2])
     for row, (length, seed) in enumerate(zip(lengths, seeds, strict=True)):
         order[row, :length] = torch.randn(length, generator=torch.Generator().manual_seed(seed + 1))
-    clock = partial(own_times_of, reader, order.to(device), sampling.num_inference_steps)
+    clock = clock_of(reader, order.to(device), sampling.num_inference_steps)
     grid = scheduler.times(sampling.num_inference_steps)
     correct = keep_known(reader.x0_known, reader.known, scheduler) if reader.known.any() else None
     start = own_noise()
@@ -153,18 +152,18 @@ def walk(
             yield read_blanks(reader.logits, plans, vocabulary)
 
 
-def own_times_of(reader: Reader, order: Tensor, steps: int, t: Tensor) -> Tensor:
-    """Every token's own time, [B, L], at clock time t [B]: staggered as trained, as far as the steps allow.
+def clock_of(reader: Reader, order: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
+    """From clock time t [B] to every token's own time [B, L]: staggered as trained, as far as the steps allow.
 
     Args:
         reader: of the plans.
         order: random numbers, [B, L].
         steps: of the walk.
-        t: clock, [B].
     """
     start, count = random_starts(order, reader.attention_mask, (reader.attention_mask > 0) & ~reader.known)
     wanted = reader.denoiser.config.stagger * (count - 1).clamp(min=0)
-    return own_times(t[:, None], start, wanted.clamp(max=max(0.0, steps / STEPS_OF_A_WAY - 1)))
+    spread = wanted.clamp(max=max(0.0, steps / STEPS_OF_A_WAY - 1))
+    return lambda t: own_times(t[:, None], start, spread)
 
 
 def read_blanks(logits: Tensor, plans: Sequence[Plan], vocabulary: Vocabulary) -> Readings:
