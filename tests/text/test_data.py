@@ -50,11 +50,11 @@ def test_texts_of_a_file(content: str, expected: list[str], packed: bool, tmp_pa
         ("a.txt", b"", "holds no text: give a file with at least one sentence"),
         ("a.txt", b" \n\n <|endoftext|> \n", "holds no text"),
         ("a.txt", "Grüße".encode("latin-1"), "is not UTF-8 .byte 2.: convert it"),
-        ("a.txt.gz", gzip.compress("Grüße".encode("utf-16")), "is not UTF-8"),
+        ("a.txt.gz", gzip.compress("Grüße".encode("utf-16"), mtime=0), "is not UTF-8"),
         ("a.txt.gz", b"plain text", "is not a whole gzip file"),
         ("a.txt.gz", b"", "holds no text"),
-        ("a.txt.gz", gzip.compress(STORY.encode())[:-9], "is not a whole gzip file"),
-        ("a.txt.gz", gzip.compress(STORY.encode())[:20] + b"\xff" * 30, "is not a whole gzip file"),
+        ("a.txt.gz", gzip.compress(STORY.encode(), mtime=0)[:-9], "is not a whole gzip file"),
+        ("a.txt.gz", gzip.compress(STORY.encode(), mtime=0)[:20] + b"\xff" * 30, "is not a whole gzip file"),
     ],
 )
 def test_unusable_files_are_refused(name: str, content: bytes, message: str, tmp_path: Path) -> None:
