@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +30,8 @@ from entropy_matched import at_data_entropy, best_at_data_entropy
 
 from textdiff.cli import run
 
+Drawing = Callable[[], tuple[list[str], float]]  # -> texts, seconds
+Drawn = tuple[dict[str, Any], list[str]]  # a row of the table, its texts
 SHOWN = (
     "texts", "steps", "temperature", "judge_perplexity", "judge_nats_per_token", "judge_left_out",
     "entropy_per_text", "entropy_pooled", "distinct_1", "distinct_2", "distinct_3", "distinct_4", "self_bleu",
@@ -74,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     settings = check_settings(args)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
+    masked = masked_model(args.masked)
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
         real=args.real, n=args.num_samples, seed=args.seed,
@@ -81,8 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     sets, others = reference_sets(args, model, judge)
     rows = [row for row, _ in sets]
-    for setting in [*settings, *masked_settings(args)]:
-        sets.append(draw(args, model, judge, setting))
+    for drawn, setting in drawings(args, model, masked, settings):
+        sets.append(measured(setting, *drawn(), judge))
         rows.append(sets[-1][0])
         save(args.json, certificate, sets)
     copies = copy_metrics(
@@ -110,14 +114,28 @@ def check_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
     return settings
 
 
-def masked_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
-    """The same steps for masked diffusion, at its own distribution and a little sharper."""
-    return list(product(["mdlm"], args.steps, [0.9, 1.0])) if args.masked else []
+def masked_model(folder: str | None) -> Any:
+    """The masked diffusion model and its vocabulary, found before any work; None without a folder."""
+    if folder is None:
+        return None
+    from masked_model import read_masked
+
+    return read_masked(folder)
 
 
-def measured(
-    labels: dict[str, Any], texts: list[str], judge: Any, seconds: float | None = None
-) -> tuple[dict[str, Any], list[str]]:
+def drawings(
+    args: argparse.Namespace, model: Any, masked: Any, settings: Sequence[tuple[str, int, float]]
+) -> Iterator[tuple[Drawing, dict[str, Any]]]:
+    """How to draw each row of the sweep, and its labels; masked diffusion's last, at two temperatures."""
+    for sampler, steps, temperature in settings:
+        labels = {"texts": sampler, "steps": steps, "nfe": steps + 1, "temperature": temperature}
+        yield partial(draw, args, model, sampler, steps, temperature), labels
+    for steps, temperature in product(args.steps, [0.9, 1.0]) if masked else []:
+        labels = {"texts": "mdlm", "steps": steps, "nfe": steps, "temperature": temperature}
+        yield partial(draw_masked, args, *masked, steps, temperature), labels
+
+
+def measured(labels: dict[str, Any], texts: list[str], seconds: float | None, judge: Any) -> Drawn:
     """A row of the table, and its texts."""
     from textdiff.text.evaluation import text_metrics
 
@@ -127,7 +145,7 @@ def measured(
 
 def reference_sets(
     args: argparse.Namespace, model: Any, judge: Any
-) -> tuple[list[tuple[dict[str, Any], list[str]]], list[str]]:
+) -> tuple[list[Drawn], list[str]]:
     """Real text of matched lengths and the judge's own samples; and more real text, to measure distance from."""
     from textdiff.text.continuation import LeftToRight
     from textdiff.text.evaluation import cut_texts, matched_texts, source_texts
@@ -140,55 +158,46 @@ def reference_sets(
     started = perf_counter()
     own = LeftToRight(judge).texts(args.num_samples, longest=model.window, seed=args.seed)
     return [
-        measured({"texts": "real text"}, real, judge),
-        measured({"texts": "the judge's own"}, own, judge, perf_counter() - started),
+        measured({"texts": "real text"}, real, None, judge),
+        measured({"texts": "the judge's own"}, own, perf_counter() - started, judge),
     ], others
 
 
 def draw(
-    args: argparse.Namespace, model: Any, judge: Any, setting: tuple[str, int, float]
-) -> tuple[dict[str, Any], list[str]]:
-    """One setting's samples and figures, with a bar that every call of the denoiser moves."""
-    if setting[0] == "mdlm":
-        return draw_masked(args, judge, setting)
+    args: argparse.Namespace, model: Any, sampler: str, steps: int, temperature: float
+) -> tuple[list[str], float]:
+    """One setting's samples and their seconds, with a bar that every call of the denoiser moves."""
     from tqdm import tqdm
 
     from textdiff.text.evaluation import on_every_call
     from textdiff.text.language_model import CANDIDATES_AT_ONCE
 
-    sampler, steps, temperature = setting
     calls = -(-args.num_samples // CANDIDATES_AT_ONCE) * (steps + 1)
     started = perf_counter()
     bar = tqdm(total=calls, desc=f"{sampler} {steps} {temperature:g}", unit="call", file=sys.stderr)
     options = {"num_inference_steps": steps, "sampler": sampler, "temperature": temperature}
     with bar, on_every_call(model.denoiser, bar.update):
         texts = model.generate(args.num_samples, seed=args.seed, **options)
-    labels = {"texts": sampler, "steps": steps, "nfe": steps + 1, "temperature": temperature}
-    return measured(labels, texts, judge, perf_counter() - started)
+    return texts, perf_counter() - started
 
 
 def draw_masked(
-    args: argparse.Namespace, judge: Any, setting: tuple[str, int, float]
-) -> tuple[dict[str, Any], list[str]]:
-    """Masked diffusion's samples and figures."""
-    from masked_model import read_masked
+    args: argparse.Namespace, model: Any, vocabulary: Any, steps: int, temperature: float
+) -> tuple[list[str], float]:
+    """Masked diffusion's samples and their seconds."""
     from masked_sampling import generate
 
     from textdiff.text.plans import length_chances
 
-    _, steps, temperature = setting
-    model, vocabulary = read_masked(args.masked)
     sizes, chances = length_chances(model.config.length_counts, 1, model.config.max_position_embeddings)
     lengths = np.random.default_rng([args.seed, 3]).choice(sizes, size=args.num_samples, p=chances).tolist()
     started = perf_counter()
     drawn = generate(model, lengths, vocabulary, steps=steps, seed=args.seed, temperature=temperature)
-    labels = {"texts": "mdlm", "steps": steps, "nfe": steps, "temperature": temperature}
-    texts = [vocabulary.decode(ids).strip() for ids in drawn]
-    return measured(labels, texts, judge, perf_counter() - started)
+    return [vocabulary.decode(ids).strip() for ids in drawn], perf_counter() - started
 
 
 def save(
-    target: str, certificate: dict[str, Any], sets: Sequence[tuple[dict[str, Any], list[str]]]
+    target: str, certificate: dict[str, Any], sets: Sequence[Drawn]
 ) -> None:
     """Write what is known so far, so that a run cut short is not lost."""
     from textdiff.text.reports import write_json

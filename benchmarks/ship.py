@@ -63,6 +63,8 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(
             f"{source} is no finished run ({FACTS_FILE} is missing): give scripts/train.py's --output-dir."
         )
+    if not Path(args.facts).is_file():
+        raise FileNotFoundError(f"No file {args.facts}: give the card's fixed parts, such as benchmarks/english.json.")
     folder.mkdir(parents=True, exist_ok=True)
     write_half_precision(source, folder)
     for name in RECORDS:

@@ -45,3 +45,26 @@ def test_a_row_for_each_setting_beside_real_text_and_the_judges_own(load, place,
 def test_what_is_refused(load, line, message):
     with pytest.raises(ValueError, match=message):
         load("samples").main([*NEEDED.split(), *line.split()])
+
+
+def test_masked_diffusion_stands_beside_the_samplers(load, place, tmp_path):
+    samples = load("samples")
+    from masked_model import MaskedConfig, MaskedModel
+
+    from textdiff.text.denoiser import DenoiserConfig
+    from textdiff.text.tokenizer import load_tokenizer, save_tokenizer
+
+    shape = DenoiserConfig(vocab_size=300, max_position_embeddings=32, hidden_size=16, num_hidden_layers=1)
+    counts = [0, 0, 0, 0, 5, 5, 5]
+    MaskedModel(MaskedConfig.like(shape, length_counts=counts)).save_pretrained(tmp_path / "masked")
+    save_tokenizer(load_tokenizer(place / "judge"), tmp_path / "masked")
+    out = tmp_path / "samples.json"
+    line = f"{NEEDED} --steps 2 --samplers ddim --temperatures 1 --num-samples 3 --json {out}"
+    samples.main([*line.split(), "--masked", str(tmp_path / "masked")])
+    rows = json.loads(out.read_text())["rows"][2:]
+    assert [(row["texts"], row["nfe"], row["temperature"]) for row in rows] == [
+        ("ddim", 3, 1.0), ("mdlm", 2, 0.9), ("mdlm", 2, 1.0),
+    ]  # fmt: skip
+    assert all(len(row["samples"]) == 3 and row["judge_perplexity"] > 1 for row in rows)
+    with pytest.raises(ValueError, match="holds no masked-diffusion model"):
+        samples.main([*NEEDED.split(), "--num-samples", "2", "--masked", "judge", "--json", str(out)])
