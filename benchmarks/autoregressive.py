@@ -16,121 +16,32 @@ Stopped at any moment and started again with the same command, it goes on from t
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import os
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rival_runs import rival_parser, train_rival
 
 from textdiff.cli import run
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import GPT2Config
+    from transformers import GPT2Config, GPT2LMHeadModel
 
     from textdiff.text.causal_rows import CausalRows
     from textdiff.text.presets import Preset
     from textdiff.text.run import PresetData
-    from textdiff.text.training import DiffusionTrainer
-
-EMA_DECAY = 0.998  # as scripts/train.py
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = rival_parser(__doc__, save_steps=500, logging_steps=50)
+    parser.add_argument(
+        "--fill-in-the-middle", action="store_true", help="train to fill blanks, given both sides"
     )
-    add = parser.add_argument
-    add("--preset", required=True, help="row of the table that scripts/train.py --help shows")
-    add("--output-dir", required=True, help="folder for checkpoints, curves and the final model")
-    add("--data-dir", default="../shared/data", help="folder of the preset's sources")
-    add("--fill-in-the-middle", action="store_true", help="train to fill blanks, given both sides")
-    add("--max-steps", type=int, help="steps of the diffusion model to rival (default: the preset's)")
-    add("--learning-rate", type=float, default=1.5e-3, help="peak (default: 1.5e-3)")
-    add("--save-steps", type=int, default=500, help="steps between checkpoints (default: 500)")
-    add("--seed", type=int, default=0, help="of pieces, weights and data order (default: 0)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train the rival, or go on from its last checkpoint."""
-    args = parse_args(argv)
-    preset = rivalled_preset(args)
-    from textdiff.text.run import finish_run, preset_data
-    from textdiff.text.training import latest_checkpoint
-
-    folder = Path(args.output_dir)
-    checkpoint = latest_checkpoint(folder)
-    check_same_run(args, folder, resuming=checkpoint is not None)
-    data = preset_data(preset, folder, data_dir=args.data_dir, seed=args.seed)
-    trainer = rival_trainer(args, preset, data)
-    if trainer.is_world_process_zero():
-        record_run(args, folder, data.tokenizer)
-    finish_run(trainer, preset, folder, checkpoint)
-
-
-def rivalled_preset(args: argparse.Namespace) -> Preset:
-    """The diffusion run to rival: the preset, its steps as the command line says.
-
-    Raises:
-        ValueError: for an unknown preset or numbers out of range.
-    """
-    from textdiff.text.presets import PRESETS
-
-    if args.preset not in PRESETS:
-        raise ValueError(f"Unknown preset {args.preset!r}: choose {', '.join(PRESETS)}.")
-    for name in ("max_steps", "learning_rate", "save_steps"):
-        given = getattr(args, name)
-        if given is not None and not 0 < given < math.inf:
-            raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
-    if not 0 <= args.seed < 2**32 - 1:
-        raise ValueError(f"--seed is {args.seed}: give a number from 0 to {2**32 - 2}.")
-    preset = PRESETS[args.preset]
-    return preset if args.max_steps is None else replace(preset, max_steps=args.max_steps)
-
-
-def run_settings(args: argparse.Namespace) -> dict[str, object]:
-    """The settings with which alone a run may go on."""
-    from textdiff.text.run import RESUMABLE
-
-    return {name: value for name, value in vars(args).items() if name not in RESUMABLE}
-
-
-def check_same_run(args: argparse.Namespace, folder: Path, *, resuming: bool) -> None:
-    """Drop the tokenizer that another command left before its first checkpoint.
-
-    Raises:
-        ValueError: if the folder is a file, or holds checkpoints or a model of a run with other settings.
-    """
-    from textdiff.text.run import RUN_FILE
-    from textdiff.text.tokenizer import TOKENIZER_FILE
-    from textdiff.text.training import drop_half_written
-
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output-dir {folder} is a file: name a folder.")
-    record = folder / RUN_FILE
-    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
-    if before == run_settings(args):
-        drop_half_written(folder)
-    elif resuming or (folder / "config.json").is_file():
-        raise ValueError(
-            f"{folder} holds a run with other settings: repeat its command or name a new folder."
-        )
-    else:
-        (folder / TOKENIZER_FILE).unlink(missing_ok=True)
-
-
-def record_run(args: argparse.Namespace, folder: Path, tokenizer: Tokenizer) -> None:
-    """Write the run's settings and its tokenizer, which another process may have dropped as a stale one."""
-    from textdiff.text.run import RUN_FILE
-    from textdiff.text.tokenizer import save_tokenizer
-
-    save_tokenizer(tokenizer, folder)
-    draft = folder / f"{RUN_FILE}.part"
-    draft.write_text(json.dumps(run_settings(args), indent=1) + "\n", encoding="utf-8")
-    os.replace(draft, folder / RUN_FILE)
+    train_rival(parse_args(argv), rival)
 
 
 def diffusion_parameters(preset: Preset, vocab_size: int) -> int:
@@ -197,34 +108,19 @@ def rival_rows(
     return train, validation
 
 
-def rival_trainer(args: argparse.Namespace, preset: Preset, data: PresetData) -> DiffusionTrainer:
-    """A fresh model with its rows and the Trainer's settings."""
+def rival(
+    args: argparse.Namespace, preset: Preset, data: PresetData
+) -> tuple[GPT2LMHeadModel, CausalRows, CausalRows]:
+    """A fresh model, its rows to train on and those to validate with."""
     import torch
-    from transformers import GPT2LMHeadModel, set_seed
+    from transformers import GPT2LMHeadModel
 
-    from textdiff.text.run import training_arguments
-    from textdiff.text.training import DiffusionTrainer, EMACallback
-
-    set_seed(args.seed)
     config = rival_config(
         preset, data.tokenizer.get_vocab_size(), fill_in_the_middle=args.fill_in_the_middle
     )
     kernel = "sdpa" if torch.cuda.is_available() else "eager"
     model = GPT2LMHeadModel._from_config(config, attn_implementation=kernel)
-    train, validation = rival_rows(preset, data, config, seed=args.seed)
-    settings = argparse.Namespace(
-        output_dir=args.output_dir, save_steps=args.save_steps, eval_steps=args.save_steps, logging_steps=50,
-        seed=args.seed, gradient_accumulation_steps=1, bf16=True, use_cpu=False, compile=False,
-    )  # fmt: skip
-    steps = train.total // preset.batch_size
-    arguments = training_arguments(
-        settings, replace(preset, max_steps=steps, learning_rate=args.learning_rate)
-    )
-    arguments.label_names = ["labels"]
-    ema = EMACallback(model, EMA_DECAY)
-    return DiffusionTrainer(
-        model=model, args=arguments, train_dataset=train, eval_dataset=validation, ema=ema
-    )
+    return model, *rival_rows(preset, data, config, seed=args.seed)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ goes on from the last checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 import sys
 from dataclasses import replace
@@ -23,16 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
 from textdiff.text.presets import PRESETS, Preset
+from textdiff.text.settings import (
+    changed_settings,
+    check_options,
+    is_first_process,
+    read_record,
+    run_settings,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from textdiff.text.data import PackedRows
 
 RECORD = "distillation.json"
-RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16")
-POSITIVE = (
-    "from_steps", "to_steps", "steps_per_round", "batch_size", "learning_rate", "temperature",
-    "gradient_accumulation_steps", "save_steps", "eval_steps", "logging_steps",
-)  # fmt: skip
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -64,20 +65,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def check_numbers(args: argparse.Namespace) -> None:
-    """Refuse options out of range."""
-    for name in POSITIVE:
-        given = getattr(args, name)
-        if given is not None and not 0 < given < math.inf:
-            raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
-    if not 0 <= args.ema_decay < 1:
-        raise ValueError(f"--ema-decay is {args.ema_decay}: give a number from 0 to below 1.")
-    if not 0 <= args.seed < 2**32 - 1:
-        raise ValueError(f"--seed is {args.seed}: give a number from 0 to {2**32 - 2}.")
-    if args.preset is not None and args.preset not in PRESETS:
-        raise ValueError(f"Unknown preset {args.preset!r}: choose {', '.join(PRESETS)}.")
-
-
 def round_steps(from_steps: int, to_steps: int) -> list[int]:
     """Steps of every round's student: 64 to 4 gives 32, 16, 8, 4."""
     steps = from_steps
@@ -102,8 +89,6 @@ def find_teacher(args: argparse.Namespace) -> Path:
     if not config.get("categorical", True):
         raise ValueError(f"{folder} has the recipe diffusion_lm: only a model with a bound can be distilled.")
     read_denoiser(folder, config)
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output-dir {output} is a file: name a folder.")
     if output.resolve() == folder.resolve():
         raise ValueError(f"--output-dir {output} is the teacher's own folder: name another.")
     return folder
@@ -120,7 +105,7 @@ def find_sources(args: argparse.Namespace, teacher: Path) -> tuple[argparse.Name
             f"{teacher} does not say what it was trained on ({RUN_FILE} is missing): "
             "give --train-files or --preset."
         )
-    settings = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    settings = read_record(record)
     given = {"train_files": args.train_files, "validation_files": args.validation_files, "dataset": None}
     chosen = argparse.Namespace(**(given if named else settings))
     chosen.data_dir = args.data_dir
@@ -139,32 +124,10 @@ def find_sources(args: argparse.Namespace, teacher: Path) -> tuple[argparse.Name
 def check_same_run(args: argparse.Namespace) -> None:
     """Write the command's settings into the output folder; refuse to go on with a distillation of others."""
     folder, record = Path(args.output_dir), Path(args.output_dir, RECORD)
-    settings = {k: v for k, v in vars(args).items() if k not in RESUMABLE}
-    if record.is_file():
-        before = json.loads(record.read_text(encoding="utf-8"))["settings"]
-        changed = sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k))
-        if changed:
-            raise ValueError(
-                f"{folder} holds a distillation with other settings ({', '.join(changed)}): "
-                "repeat its command or name a new folder."
-            )
-    elif (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds a model that no run of this script made: name a new folder.")
-    elif is_first_process():
-        write_record(folder, {"settings": settings})
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def write_record(folder: Path, content: dict[str, Any]) -> None:
-    """RECORD, in one replacement."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{RECORD}.part"
-    draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(draft, folder / RECORD)
+    settings, before = run_settings(args), read_record(record).get("settings", {})
+    changed_settings(folder, before, settings, resuming=True, kind="distillation")
+    if not before and is_first_process():
+        write_record(record, {"settings": settings})
 
 
 def train_student(
@@ -172,8 +135,8 @@ def train_student(
 ) -> dict[str, Any]:
     """One round: the teacher's folder -> steps-N with its student, unless it is there. Returns its facts."""
     folder = Path(args.output_dir, f"steps-{steps}")
-    if (folder / RECORD).is_file():
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    if facts := read_record(folder / RECORD):
+        return facts
     import torch
     from transformers import set_seed
 
@@ -207,7 +170,7 @@ def train_student(
     if is_first_process():
         with saving(folder):
             save_student(ema.average.module.student, teacher, folder)
-            write_record(folder, facts)
+            write_record(folder / RECORD, facts)
     trainer.accelerator.wait_for_everyone()
     return facts
 
@@ -228,7 +191,7 @@ def save_student(student: Any, teacher: Path, folder: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run all rounds, or those that are not there yet."""
     args = parse_args(argv)
-    check_numbers(args)
+    check_options(args)
     rounds = round_steps(args.from_steps, args.to_steps)
     from textdiff.text.data import PackedRows, pieces
     from textdiff.text.loading import read_config, read_tokenizer
@@ -255,7 +218,7 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(args.output_dir)
     if is_first_process():
         save_student(DiffusionLMModel.from_pretrained(teacher), teacher, output)
-        write_record(output, {**json.loads((output / RECORD).read_text(encoding="utf-8")), "rounds": found})
+        write_record(output / RECORD, {**read_record(output / RECORD), "rounds": found})
 
 
 if __name__ == "__main__":

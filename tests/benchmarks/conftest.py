@@ -1,4 +1,8 @@
-"""Two tiny random models of one tokenizer, and text files, in one folder."""
+"""Two tiny random models of one tokenizer, and text files, in one folder; the rivals' scripts at toy size."""
+
+import importlib
+import importlib.util
+from functools import cache
 
 import pytest
 import torch
@@ -6,6 +10,7 @@ import torch
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
 from textdiff.text.language_model import DiffusionLM
+from textdiff.text.presets import PRESETS, Preset
 from textdiff.text.tokenizer import save_tokenizer, train_bpe
 
 SENTENCES = ["The little dog ran home.", "A cat sat on the mat, and it was happy.", "We saw the big red sun."]
@@ -48,8 +53,6 @@ def place(tmp_path_factory):
 @pytest.fixture
 def load(root, place, monkeypatch):
     """A benchmark as a module, in the folder of the models."""
-    import importlib.util
-
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(root / "benchmarks"))
 
@@ -60,3 +63,62 @@ def load(root, place, monkeypatch):
         return module
 
     return load
+
+
+@pytest.fixture(scope="module")
+def imported(root):
+    """Imports a module of benchmarks/ by its name, as scripts do from their own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(root / "benchmarks"))
+        yield importlib.import_module
+
+
+@pytest.fixture
+def toy_options(monkeypatch, tmp_path):
+    """A preset on a file of three sentences, known as toy, and the arguments that train on it."""
+    lines = [f"{sentence} {i}" for i in range(40) for sentence in SENTENCES]
+    (tmp_path / "toy.txt").write_text("\n".join(lines), encoding="utf-8")
+    shape = {
+        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+        "max_position_embeddings": 24,
+    }  # fmt: skip
+    preset = Preset(
+        name="toy", about="", sources={"toy.txt": 1.0}, vocab_size=300, model=shape,
+        batch_size=4, row_length=32, max_steps=4,
+    )  # fmt: skip
+    monkeypatch.setitem(PRESETS, "toy", preset)
+    monkeypatch.setattr("textdiff.text.run.VALIDATION_ROWS", 8)
+    return f"--preset toy --data-dir {tmp_path} --save-steps 2 --output-dir".split()
+
+
+@pytest.fixture(scope="module")
+def random_masked(imported):
+    """Builds a masked-diffusion model of 7 tokens with random weights everywhere, the silent ones too."""
+    masked = imported("masked_model")
+    shape = {
+        "vocab_size": 7, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 12,
+    }  # fmt: skip
+
+    def random_masked(std=0.4, **changes):
+        torch.manual_seed(0)
+        model = masked.MaskedModel(masked.MaskedConfig(**{**shape, **changes})).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=std)
+        return model
+
+    return random_masked
+
+
+@pytest.fixture(scope="module")
+def token_nats():
+    """-log p of every token at every position of one text, in which V stands for the mask: [n, V]."""
+
+    @cache
+    @torch.inference_mode()
+    def token_nats(model, seen):
+        ids = torch.tensor([seen])
+        logits = model.logits(ids, torch.ones_like(ids), torch.ones_like(ids).bool())
+        return -logits.double().log_softmax(-1)
+
+    return token_nats

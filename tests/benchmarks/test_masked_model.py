@@ -1,8 +1,6 @@
 """The masked-diffusion rival against enumeration: all sets, all orders and all texts of a tiny vocabulary."""
 
-import importlib
 import math
-from functools import cache
 from itertools import combinations, permutations, product
 
 import numpy as np
@@ -15,67 +13,42 @@ from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.presets import PRESETS
 
 V, N = 7, 4  # tokens, and the length of the tiny texts
-SHAPE = {
-    "vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "intermediate_size": 32, "max_position_embeddings": 12,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def rival(root):
-    """benchmarks/masked_model.py, from its own folder as scripts import it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(root / "benchmarks"))
-        yield importlib.import_module("masked_model")
+def rival(imported):
+    return imported("masked_model")
 
 
 @pytest.fixture(scope="module")
-def make(rival):
-    """Builds a model with random weights everywhere, the silent ones too."""
-
-    def make():
-        torch.manual_seed(0)
-        model = rival.MaskedModel(rival.MaskedConfig(**SHAPE)).eval()
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.4)
-        return model
-
-    return make
+def model(random_masked):
+    return random_masked()
 
 
 @pytest.fixture(scope="module")
-def model(make):
-    return make()
-
-
-@pytest.fixture(scope="module")
-def context_free(make):
+def context_free(random_masked):
     """A model that knows how often tokens are and nothing else, and -log p of every token."""
-    model, chances = make(), torch.arange(1.0, V + 1) / torch.arange(1.0, V + 1).sum()
+    model, chances = random_masked(), torch.arange(1.0, V + 1) / torch.arange(1.0, V + 1).sum()
     torch.nn.init.zeros_(model.head.weight)
     model.head.bias.data = chances.log()
     return model, -chances.double().log()
 
 
-@cache
-@torch.inference_mode()
-def token_nats(model, seen):
-    """-log p of every token at every position of one text, in which V stands for the mask: [n, V]."""
-    ids = torch.tensor([seen])
-    logits = model.logits(ids, torch.ones_like(ids), torch.ones_like(ids).bool())
-    return -logits.double().log_softmax(-1)
-
-
-def all_orders(model, ids, known=()):
+@pytest.fixture(scope="module")
+def all_orders(token_nats):
     """-log p of the unknown tokens by the chain rule, the mean over all orders of uncovering them."""
-    orders = list(permutations(set(range(len(ids))) - set(known)))
-    nats = 0.0
-    for order in orders:
-        seen = [V if i in order else token for i, token in enumerate(ids)]
-        for place in order:
-            nats += float(token_nats(model, tuple(seen))[place, ids[place]])
-            seen[place] = ids[place]
-    return nats / len(orders)
+
+    def all_orders(model, ids, known=()):
+        orders = list(permutations(set(range(len(ids))) - set(known)))
+        nats = 0.0
+        for order in orders:
+            seen = [V if i in order else token for i, token in enumerate(ids)]
+            for place in order:
+                nats += float(token_nats(model, tuple(seen))[place, ids[place]])
+                seen[place] = ids[place]
+        return nats / len(orders)
+
+    return all_orders
 
 
 @torch.inference_mode()
@@ -97,7 +70,7 @@ def texts(seed, count, length=N):
 
 
 @pytest.mark.parametrize("ids", texts(0, 3))
-def test_the_integral_over_t_is_the_mean_over_random_sets_and_over_orders(model, ids):
+def test_the_integral_over_t_is_the_mean_over_random_sets_and_over_orders(model, all_orders, ids):
     sums, n = every_set(model, ids), len(ids)
     nodes, weights = np.polynomial.legendre.leggauss(n)  # exact for polynomials in t of degree 2 n - 1
     integral = sum(
@@ -110,12 +83,12 @@ def test_the_integral_over_t_is_the_mean_over_random_sets_and_over_orders(model,
     assert integral == pytest.approx(all_orders(model, ids), rel=1e-5)
 
 
-def test_the_masses_of_all_texts_add_up_to_less_than_one(model):
+def test_the_masses_of_all_texts_add_up_to_less_than_one(model, all_orders):
     found = sum(math.exp(-all_orders(model, ids)) for ids in product(range(V), repeat=2))
     assert 0.5 < found < 1
 
 
-def test_the_estimate_meets_enumeration_within_its_variance(rival, model):
+def test_the_estimate_meets_enumeration_within_its_variance(rival, model, all_orders):
     found = texts(1, 5)
     nats, variance = rival.masked_bound(model, found, levels=400, seed=0)
     exact = torch.tensor([all_orders(model, ids) for ids in found])
@@ -123,7 +96,7 @@ def test_the_estimate_meets_enumeration_within_its_variance(rival, model):
     assert variance.sqrt().max() < 0.1 * exact.min()
 
 
-def test_the_variance_is_right_or_too_large(rival, model):
+def test_the_variance_is_right_or_too_large(rival, model, all_orders):
     ids = texts(2, 1)[0]
     nats, variance = rival.masked_bound(model, [ids] * 400, levels=4, seed=3)
     error = float(nats.mean()) - all_orders(model, ids)
@@ -203,7 +176,7 @@ def packed():
     return ids, torch.tensor([1] * 3 + [2] * 4 + [0] * 2), known, first, second
 
 
-def test_the_loss_estimates_the_bound_without_bias(model):
+def test_the_loss_estimates_the_bound_without_bias(model, all_orders):
     ids, mask, known, first, second = packed()
     exact = (all_orders(model, first) + all_orders(model, second, known={1})) / 6
     parts = []
@@ -226,8 +199,8 @@ def test_a_rows_loss_is_a_function_of_its_number(model):
     assert len(set(alone)) == 4
 
 
-def test_all_parameters_learn(make):
-    model = make()
+def test_all_parameters_learn(random_masked):
+    model = random_masked()
     model(*(value.expand(8, -1) for value in packed()[:3]), sample_index=torch.arange(8)).loss.backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 

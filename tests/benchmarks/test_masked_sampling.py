@@ -1,7 +1,5 @@
 """Sampling from masked diffusion against its exact chances, and what it keeps and bans."""
 
-import importlib
-from functools import cache
 from itertools import pairwise, product
 
 import pytest
@@ -12,38 +10,17 @@ from textdiff.text.tokenizer import train_bpe, train_word_level
 from textdiff.text.vocabulary import SPACED, UNSPACED, Vocabulary
 
 V = 7  # the word-level vocabulary: four special tokens and a, b, c
-SHAPE = {
-    "vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "intermediate_size": 32, "max_position_embeddings": 12,
-}  # fmt: skip
 SENTENCES = ["The little dog ran home.", "A cat sat on the mat, and it was happy.", "We saw the big red sun."]
 
 
 @pytest.fixture(scope="module")
-def rival(root):
-    """benchmarks/masked_sampling.py, from its own folder as scripts import it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(root / "benchmarks"))
-        yield importlib.import_module("masked_sampling")
+def rival(imported):
+    return imported("masked_sampling")
 
 
 @pytest.fixture(scope="module")
-def make(rival):
-    """Builds a model with random weights everywhere, the silent ones too."""
-
-    def make(std=0.4, **changes):
-        torch.manual_seed(0)
-        model = rival.MaskedModel(rival.MaskedModel.config_class(**{**SHAPE, **changes})).eval()
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=std)
-        return model
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def model(make):
-    return make()
+def model(random_masked):
+    return random_masked()
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +28,10 @@ def words():
     return Vocabulary(train_word_level(["a b c"], min_count=1), V)
 
 
-@cache
-@torch.inference_mode()
-def token_nats(model, seen):
-    """-log p of every token at every position of one text, in which V stands for the mask: [n, V]."""
-    ids = torch.tensor([seen])
-    logits = model.logits(ids, torch.ones_like(ids), torch.ones_like(ids).bool())
-    return -logits.double().log_softmax(-1)
-
-
 @pytest.mark.parametrize("steps", [1, 3])
-def test_texts_are_drawn_with_their_chances(rival, make, words, steps):
+def test_texts_are_drawn_with_their_chances(rival, random_masked, token_nats, words, steps):
     """Two tokens appear in one step with chance 1 / steps, else one after the other, either first."""
-    model, count = make(std=0.7), 2000
+    model, count = random_masked(std=0.7), 2000
     found = rival.generate(model, [2] * count, words, steps=steps, seed=0)
 
     def chances(*seen):
@@ -78,8 +46,8 @@ def test_texts_are_drawn_with_their_chances(rival, make, words, steps):
     assert statistic < 30  # chi-square, 8 degrees: exceeded by chance in 2 of 10,000
 
 
-def test_a_token_that_was_drawn_stays(rival, make, words):
-    model, seen = make(), []
+def test_a_token_that_was_drawn_stays(rival, random_masked, words):
+    model, seen = random_masked(), []
     ask = model.logits
     model.logits = lambda ids, *more: (seen.append(ids[0].clone()), ask(ids, *more))[1]
     found = torch.tensor(rival.generate(model, [12], words, steps=8, seed=0)[0])
@@ -89,8 +57,8 @@ def test_a_token_that_was_drawn_stays(rival, make, words):
         assert torch.equal(after[drawn], before[drawn]) and (after != V).sum() > drawn.sum()
 
 
-def test_a_low_temperature_takes_the_likeliest_token_that_is_not_banned(rival, make, words):
-    model = make()
+def test_a_low_temperature_takes_the_likeliest_token_that_is_not_banned(rival, random_masked, token_nats, words):
+    model = random_masked()
     model.head.bias.data[words.banned] += 50
     found = rival.generate(model, [6], words, steps=1, seed=0, temperature=1e-6)
     nats = token_nats(model, (V,) * 6).masked_fill(words.banned, torch.inf)
@@ -105,8 +73,8 @@ def test_a_text_does_not_depend_on_those_beside_it(rival, model, words):
     assert len(set(map(tuple, many))) > 30
 
 
-def test_infilling_keeps_what_is_known_and_bans_what_is_special(rival, make, words):
-    model = make()
+def test_infilling_keeps_what_is_known_and_bans_what_is_special(rival, random_masked, words):
+    model = random_masked()
     model.head.bias.data[words.banned] += 50
     known = (True, False, False, True, False)
     plans = [Plan((a, 0, 0, 1, 0), known, (slice(1, 3), slice(4, 5)), (None, SPACED)) for a in (4, 5, 6)]
@@ -116,11 +84,11 @@ def test_infilling_keeps_what_is_known_and_bans_what_is_special(rival, make, wor
 
 
 @pytest.mark.parametrize("rule", [SPACED, UNSPACED, None])
-def test_the_first_token_of_a_blank_follows_its_rule(rival, make, rule):
+def test_the_first_token_of_a_blank_follows_its_rule(rival, random_masked, rule):
     bpe = Vocabulary(train_bpe(SENTENCES * 9, 300), 300)
     given = tuple(bpe.encode("The"))
     plan = Plan((*given, 0), (*[True] * len(given), False), (slice(len(given), len(given) + 1),), (rule,))
-    found = rival.infill(make(vocab_size=300), [plan] * 60, bpe, steps=2, seed=0)
+    found = rival.infill(random_masked(vocab_size=300), [plan] * 60, bpe, steps=2, seed=0)
     drawn = torch.tensor([ids[-1] for ids in found])
     spaced, white = bpe.spaced & ~bpe.space, bpe.white
     assert bool(spaced[drawn].all()) == (rule == SPACED)

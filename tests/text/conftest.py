@@ -1,4 +1,7 @@
-"""A tiny untrained language model, byte-level, whose every part is real."""
+"""Tiny untrained language models whose every part is real."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -33,3 +36,24 @@ def bpe_lm() -> DiffusionLM:
 def word_lm() -> DiffusionLM:
     """Word-level vocabulary, window of 24 tokens."""
     return untrained(train_word_level(SENTENCES, min_count=1))
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Callable[..., Any]:
+    """Builds a `DiffusionLMModel` of 12 tokens, word vectors of 16 and a window of 8."""
+    from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
+
+    def build(*, spread: float = 0.0, **shape: float) -> DiffusionLMModel:
+        """A fresh one; `spread` of random weights on top."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            config = DiffusionLMConfig(
+                vocab_size=12, embedding_dim=16, hidden_size=48, num_hidden_layers=2, num_attention_heads=2,
+                intermediate_size=96, max_position_embeddings=8, **shape,
+            )  # fmt: skip
+            model = DiffusionLMModel(config)
+            for parameter in model.parameters():
+                parameter.data += spread * torch.randn_like(parameter)
+        return model.eval()
+
+    return build

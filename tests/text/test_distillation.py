@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from types import SimpleNamespace
 
@@ -21,13 +22,14 @@ from textdiff.text.distillation import (
     token_times,
     two_steps,
 )
-from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
+from textdiff.text.model import DiffusionLMModel
 from textdiff.text.objectives import Rows, draw_rows
 from textdiff.text.sampling import clock_of
 
 CURVE = Scheduler.adaptive([5.0, 2.5, 1.0, -1.0, -6.0])
 HALVES = (slice(0, 2), slice(2, 5))
-VOCAB, LENGTH, DIM = 12, 8, 16
+VOCAB, DIM = 12, 16  # of small_model
+Build = Callable[..., DiffusionLMModel]
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -132,8 +134,8 @@ def test_every_time_is_drawn_equally_often() -> None:
 
 
 @pytest.mark.parametrize("steps", [2, 4, 16, 32])
-def test_tokens_leave_the_noise_as_in_the_sampler(steps: int) -> None:
-    model, rows = toy(stagger=0.9).denoiser, packed()
+def test_tokens_leave_the_noise_as_in_the_sampler(small_model: Build, steps: int) -> None:
+    model, rows = small_model(stagger=0.9).denoiser, packed()
     mask = rows.attention_mask.clamp(max=1)
     rows = replace(rows, attention_mask=mask, stagger=torch.full((5,), 1 - 1e-12, dtype=torch.float64))
     clock, times = times_of(rows, model, steps)
@@ -151,20 +153,6 @@ def test_a_token_that_does_not_move_keeps_the_first_estimate() -> None:
     assert second_share(CURVE, Times(t, t, middle, s)).tolist() == [[0.0, 1.0, 0.0]]
 
 
-def toy(*, spread: float = 0.0, **shape: float) -> DiffusionLMModel:
-    """A fresh small model; `spread` of random weights on top."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = DiffusionLMConfig(
-            vocab_size=VOCAB, embedding_dim=DIM, hidden_size=48, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=96, max_position_embeddings=LENGTH, **shape,
-        )  # fmt: skip
-        model = DiffusionLMModel(config)
-        for parameter in model.parameters():
-            parameter.data += spread * torch.randn_like(parameter)
-    return model.eval()
-
-
 def packed(rate: float = 1.0) -> Rows:
     """Five rows with padding, two segments and given tokens."""
     source = torch.Generator().manual_seed(0)
@@ -174,9 +162,9 @@ def packed(rate: float = 1.0) -> Rows:
     return draw_rows(ids, mask, known, torch.arange(5), dim=DIM, seed=1, self_conditioning_rate=rate)
 
 
-def test_the_loss_of_a_copy_vanishes_with_the_stride() -> None:
+def test_the_loss_of_a_copy_vanishes_with_the_stride(small_model: Build) -> None:
     """Without self-conditioning, whose later estimates are better at any stride."""
-    model, rows = toy(spread=0.3, stagger=2.0).denoiser, packed()
+    model, rows = small_model(spread=0.3, stagger=2.0).denoiser, packed()
     torch.nn.init.zeros_(model.previous_in.weight)
     found = []
     with torch.no_grad():
@@ -210,8 +198,8 @@ class Oracle(TextDenoiser):
         return DenoiserOutput(self.answer.clamp(min=1e-30).log(), self.answer @ self.embedding.vectors())
 
 
-def test_both_terms_are_zero_for_the_teachers_mixed_distribution() -> None:
-    teacher, rows, steps = toy(spread=0.3, stagger=2.0).denoiser, packed(), 8
+def test_both_terms_are_zero_for_the_teachers_mixed_distribution(small_model: Build) -> None:
+    teacher, rows, steps = small_model(spread=0.3, stagger=2.0).denoiser, packed(), 8
     student = Oracle(teacher)
     with torch.no_grad():
         before = distillation_terms(student, teacher, CURVE, rows, steps)
@@ -233,9 +221,9 @@ def test_both_terms_are_zero_for_the_teachers_mixed_distribution() -> None:
         torch.testing.assert_close(after[name], torch.zeros(5), rtol=0, atol=1e-4)
 
 
-def test_the_terms_by_hand() -> None:
+def test_the_terms_by_hand(small_model: Build) -> None:
     """The last call, t = 0: no stride, so the teacher's own estimate and distribution are the target."""
-    teacher, student, rows = toy(spread=0.3).denoiser, toy(spread=0.31).denoiser, packed(rate=0.0)
+    teacher, student, rows = small_model(spread=0.3).denoiser, small_model(spread=0.31).denoiser, packed(rate=0.0)
     one_text, late = rows.attention_mask.clamp(max=1), torch.full((5,), 0.99, dtype=torch.float64)
     rows = replace(rows, attention_mask=one_text, uniform=late)
     with torch.no_grad():
@@ -252,9 +240,9 @@ def test_the_terms_by_hand() -> None:
         torch.testing.assert_close(terms["divergence"][b], divergence, rtol=1e-4, atol=1e-5)
 
 
-def test_both_are_told_the_students_estimate_at_the_time_before() -> None:
-    teacher, rows = Oracle(toy(spread=0.3, stagger=2.0).denoiser), packed(rate=0.5)
-    student = Oracle(toy(spread=0.31, stagger=2.0).denoiser)
+def test_both_are_told_the_students_estimate_at_the_time_before(small_model: Build) -> None:
+    teacher, rows = Oracle(small_model(spread=0.3, stagger=2.0).denoiser), packed(rate=0.5)
+    student = Oracle(small_model(spread=0.31, stagger=2.0).denoiser)
     assert 0 < rows.self_conditioned.sum() < 5
     distillation_terms(student, teacher, CURVE, rows, 8)
     clock, times = times_of(rows, teacher, 8)
@@ -273,8 +261,8 @@ def test_both_are_told_the_students_estimate_at_the_time_before() -> None:
     torch.testing.assert_close(told, estimate)
 
 
-def test_a_row_pays_the_same_in_any_batch() -> None:
-    teacher, student, rows = toy(spread=0.3).denoiser, toy(spread=0.31).denoiser, packed(rate=0.5)
+def test_a_row_pays_the_same_in_any_batch(small_model: Build) -> None:
+    teacher, student, rows = small_model(spread=0.3).denoiser, small_model(spread=0.31).denoiser, packed(rate=0.5)
     with torch.no_grad():
         whole, *parts = (
             distillation_terms(student, teacher, CURVE, some, 4)
@@ -284,8 +272,8 @@ def test_a_row_pays_the_same_in_any_batch() -> None:
         torch.testing.assert_close(term, torch.cat([part[name] for part in parts]), rtol=1e-4, atol=1e-5)
 
 
-def test_a_tempered_teachers_target_stays_in_the_ball() -> None:
-    model, rows = toy(spread=0.3).denoiser, packed()
+def test_a_tempered_teachers_target_stays_in_the_ball(small_model: Build) -> None:
+    model, rows = small_model(spread=0.3).denoiser, packed()
     with torch.no_grad():
         plain = distillation_terms(model, model, CURVE, rows, 2)
         cold = distillation_terms(model, model, CURVE, rows, 2, teacher_temperature=0.5)

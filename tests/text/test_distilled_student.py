@@ -6,6 +6,7 @@ About 8 s of one core.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,23 +16,10 @@ from torch import Tensor
 from textdiff.diffusion.samplers import sample
 from textdiff.text.data import known_mask
 from textdiff.text.distillation import Distillation
-from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
+from textdiff.text.model import DiffusionLMModel
 
 VOCAB, CHUNK, LENGTH, DIM = 12, 2, 8, 16  # the toy language: one random chunk, repeated
-
-
-def toy(*, spread: float = 0.0, **shape: float) -> DiffusionLMModel:
-    """A fresh toy model; `spread` of random weights on top."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = DiffusionLMConfig(
-            vocab_size=VOCAB, embedding_dim=DIM, hidden_size=48, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=96, max_position_embeddings=LENGTH, **shape,
-        )  # fmt: skip
-        model = DiffusionLMModel(config)
-        for parameter in model.parameters():
-            parameter.data += spread * torch.randn_like(parameter)
-    return model.eval()
+Build = Callable[..., DiffusionLMModel]
 
 
 def batch(index: Tensor, seed: int = 0) -> dict[str, Tensor]:
@@ -42,8 +30,8 @@ def batch(index: Tensor, seed: int = 0) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "known": known, "sample_index": index}
 
 
-def test_only_the_student_learns_and_word_vectors_stay() -> None:
-    pair = Distillation(toy(spread=0.3), 2).train()
+def test_only_the_student_learns_and_word_vectors_stay(small_model: Build) -> None:
+    pair = Distillation(small_model(spread=0.3), 2).train()
     assert pair.student.training and not pair.teacher.training
     pair(**batch(torch.arange(16)))["loss"].backward()
     assert all(parameter.grad is None for parameter in pair.teacher.parameters())
@@ -52,8 +40,8 @@ def test_only_the_student_learns_and_word_vectors_stay() -> None:
     assert max(float(p.grad.abs().max()) for p in pair.student.parameters() if p.grad is not None) > 1e-3
 
 
-def test_the_loss_is_the_sum_of_its_terms_and_padding_costs_nothing() -> None:
-    pair, rows = Distillation(toy(spread=0.3), 2).eval(), batch(torch.arange(8))
+def test_the_loss_is_the_sum_of_its_terms_and_padding_costs_nothing(small_model: Build) -> None:
+    pair, rows = Distillation(small_model(spread=0.3), 2).eval(), batch(torch.arange(8))
     with torch.no_grad():
         found = pair(**rows)
         torch.testing.assert_close(found["loss"], found["distance"] + found["divergence"])
@@ -65,16 +53,17 @@ def test_the_loss_is_the_sum_of_its_terms_and_padding_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("shape", "change", "message"),
     [
-        ({"steps": 0}, "steps is 0: it must be at least 1"),
-        ({"teacher_temperature": 0.0}, "temperature is 0.0: it must be above 0"),
-        ({"teacher": toy(categorical=False, unit_norm=False)}, "has the recipe diffusion_lm"),
+        ({}, {"steps": 0}, "steps is 0: it must be at least 1"),
+        ({}, {"teacher_temperature": 0.0}, "temperature is 0.0: it must be above 0"),
+        ({"categorical": False, "unit_norm": False}, {}, "has the recipe diffusion_lm"),
     ],
 )
-def test_what_cannot_be_distilled_is_refused(change: dict, message: str) -> None:
+def test_what_cannot_be_distilled_is_refused(small_model: Build, shape: dict, change: dict, message: str) -> None:
+    teacher = small_model(**shape)
     with pytest.raises(ValueError, match=message):
-        Distillation(**{"teacher": toy(), "steps": 2, **change})
+        Distillation(teacher, **{"steps": 2, **change})
 
 
 def learn(module: torch.nn.Module, steps: int, rows: int, rate: float, first: int = 0) -> None:
@@ -93,9 +82,9 @@ def learn(module: torch.nn.Module, steps: int, rows: int, rate: float, first: in
 
 
 @pytest.fixture(scope="module")
-def teacher() -> DiffusionLMModel:
+def teacher(small_model: Build) -> DiffusionLMModel:
     """A model that has begun to speak the toy language."""
-    model = toy().train()
+    model = small_model().train()
     learn(model, 150, 64, 6e-3)
     return model.eval()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,14 @@ from transformers import TrainingArguments, set_seed
 from textdiff.text.data import PackedRows, pieces
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.presets import PRESETS, Preset
+from textdiff.text.settings import (
+    changed_settings,
+    check_options,
+    is_first_process,
+    read_record,
+    run_settings,
+    write_record,
+)
 from textdiff.text.sources import training_texts
 from textdiff.text.tokenizer import load_tokenizer, save_tokenizer, train_bpe, train_word_level
 from textdiff.text.training import (
@@ -33,11 +40,6 @@ from textdiff.text.training import (
 RUN_FILE = "run.json"
 FACTS_FILE = "training.json"
 VALIDATION_ROWS = 256
-RESUMABLE = ("output_dir", "save_steps", "eval_steps", "logging_steps", "use_cpu", "bf16", "compile")
-POSITIVE = (
-    "max_steps", "batch_size", "learning_rate", "gradient_accumulation_steps",
-    "save_steps", "eval_steps", "logging_steps",
-)  # fmt: skip
 
 
 def train(args: argparse.Namespace) -> None:
@@ -49,8 +51,6 @@ def train(args: argparse.Namespace) -> None:
     """
     preset = _preset(args)
     folder = Path(args.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output-dir {folder} is a file: name a folder.")
     texts = training_texts(args, preset)
     arguments = training_arguments(args, preset)
     with arguments.main_process_first(local=False):
@@ -100,16 +100,7 @@ def finish_run(trainer: DiffusionTrainer, preset: Preset, folder: Path, checkpoi
 
 def _preset(args: argparse.Namespace) -> Preset:
     """The preset with what the command line changes."""
-    if args.preset not in PRESETS:
-        raise ValueError(f"Unknown preset {args.preset!r}: choose {', '.join(PRESETS)}.")
-    for name in POSITIVE:
-        given = getattr(args, name)
-        if given is not None and not 0 < given < math.inf:
-            raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
-    if not 0 <= args.ema_decay < 1:
-        raise ValueError(f"--ema-decay is {args.ema_decay}: give a number from 0 to below 1.")
-    if not 0 <= args.seed < 2**32 - 1:
-        raise ValueError(f"--seed is {args.seed}: give a number from 0 to {2**32 - 2}.")
+    check_options(args)
     values = {**PRESETS[args.preset].__dict__}
     for name in ("max_steps", "batch_size", "learning_rate", "recipe"):
         given = getattr(args, name)
@@ -128,26 +119,15 @@ def _check_same_run(args: argparse.Namespace, folder: Path, *, resuming: bool) -
 
     What another command left before its first checkpoint, its tokenizer, is dropped.
     """
-    settings = {k: v for k, v in vars(args).items() if k not in RESUMABLE}
-    record = folder / RUN_FILE
-    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    changed = sorted(k for k in settings if k not in before or before[k] != settings[k])
-    if resuming and before and changed:
-        raise ValueError(
-            f"{folder} holds a run with other settings ({', '.join(changed)}): repeat its command or name a new folder."
-        )
-    if not before and (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds a model that no run of this script made: name a new folder.")
-    if int(os.environ.get("RANK", "0")) > 0:
+    record, settings = folder / RUN_FILE, run_settings(args)
+    changed = changed_settings(folder, read_record(record), settings, resuming=resuming)
+    if not is_first_process():
         return
     with saving(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         drop_half_written(folder)
         if changed and not resuming:
             (folder / "tokenizer.json").unlink(missing_ok=True)
-        draft = folder / f"{RUN_FILE}.part"
-        draft.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        os.replace(draft, record)
+        write_record(record, settings)
 
 
 @dataclass(frozen=True)
@@ -193,7 +173,7 @@ def _tokenizer(preset: Preset, texts: Sequence[str], folder: Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         return load_tokenizer(folder)
     tokenizer = train_bpe(texts, preset.vocab_size) if preset.tokenizer == "bpe" else train_word_level(texts)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_process():
         save_tokenizer(tokenizer, folder)
     return tokenizer
 
