@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+STEPS_OF_A_WAY = 4
+
 
 def own_times(t: Tensor, start: Tensor, spread: Tensor) -> Tensor:
     """Every element's own time at clock time t: 1 until it leaves the noise, 0 from when it is clean.
@@ -22,6 +24,19 @@ def own_times(t: Tensor, start: Tensor, spread: Tensor) -> Tensor:
         spread: how long the last one waits, in units of one element's own way, at least 0; 0 = all move together.
     """
     return ((1 + spread) * t - spread * (1 - start)).clamp(0.0, 1.0)
+
+
+def spread_of(stagger: float | Tensor, count: Tensor, *, steps: int | None = None) -> Tensor:
+    """The spread (`own_times`) of `count` elements that leave the noise at even distances.
+
+    Args:
+        stagger: distance between two of them, in units of one element's own way; a number, or one shaped like `count`.
+        count: number of elements, any shape.
+        steps: points of the clock that will be looked at; an element's own way then takes at least
+            `STEPS_OF_A_WAY` of them, so few steps keep elements closer together. None = no such bound.
+    """
+    wanted = stagger * (count - 1).clamp(min=0)
+    return wanted if steps is None else wanted.clamp(max=max(0.0, steps / STEPS_OF_A_WAY - 1))
 
 
 def random_starts(noise: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:

@@ -226,6 +226,8 @@ def init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.RMSNorm):
+        nn.init.ones_(module.weight)
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.5)  # words and places weigh in beside the noisy vectors' unit variance
     for name in ("attention_out", "mlp_out", "head", "previous_in"):

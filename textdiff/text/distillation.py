@@ -25,7 +25,6 @@ from textdiff.diffusion.stagger import own_times
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.model import DiffusionLMModel
 from textdiff.text.objectives import Rows, draw_rows
-from textdiff.text.sampling import STEPS_OF_A_WAY
 
 CARRIED = 0.75  # share of rows with an estimate from the time before; samplers have one but at the first time
 
@@ -57,8 +56,7 @@ def token_times(rows: Rows, clock: Times, stagger: float, steps: int) -> Times:
 
     Staggered as in training, but no further than samplers of so many steps go.
     """
-    start, spread = rows.clock(0.0, stagger)
-    spread = spread.clamp(max=max(0.0, steps / STEPS_OF_A_WAY - 1))
+    start, spread = rows.clock(0.0, stagger, steps=steps)
     return Times(*(own_times(time, start, spread) for time in clock))
 
 

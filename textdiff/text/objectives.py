@@ -24,7 +24,7 @@ from textdiff.diffusion.losses import (
     sample_uniform,
 )
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts
+from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
 
 SEGMENT_STRIDE = 2.0**0.5  # irrational, and independent of the golden ratio between rows
@@ -55,14 +55,14 @@ class Rows:
         """A number in [0, 1) for every position, [B, L] float64: one a segment, spread evenly over a row's segments."""
         return (self.uniform[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
 
-    def clock(self, least: float, most: float) -> tuple[Tensor, Tensor]:
+    def clock(self, least: float, most: float, *, steps: int | None = None) -> tuple[Tensor, Tensor]:
         """For every position its start and its spread (`stagger.own_times`), [B, L] each.
 
         Segments are staggered by amounts spread evenly between the two: samplers with few steps want less than most.
         """
         start, count = random_starts(self.order, self.attention_mask, self.counted)
         share = (self.stagger[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
-        return start, (least + share * (most - least)) * (count - 1).clamp(min=0)
+        return start, spread_of(least + share * (most - least), count, steps=steps)
 
     def segment_share(self, chosen: Tensor) -> Tensor:
         """Weights [B, L] that let a mean over `chosen` positions of each segment count as much as its counted ones."""

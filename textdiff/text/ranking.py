@@ -33,7 +33,7 @@ def fill_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan
     for level in range(LEVELS + 1):
         t = torch.full((len(plans),), (level - 0.5) / LEVELS if level else 0.0, dtype=torch.float64)
         noise = sample_normal(shape, torch.full((len(plans),), level), seed)
-        nats = position_nats(denoiser, scheduler, plans, t, noise, two_passes=False).sum(1)
+        nats = position_nats(denoiser, scheduler, plans, t, noise, two_passes=False, steps=LEVELS).sum(1)
         total = total + nats / (LEVELS if level else 1)
     return total
 

@@ -17,12 +17,10 @@ from torch import Tensor
 from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts
+from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan, batch
 from textdiff.text.vocabulary import Vocabulary
-
-STEPS_OF_A_WAY = 4  # from noise to clean a token takes at least so many
 
 Readings = list[list[list[int]]]  # candidate, blank, token
 
@@ -161,8 +159,7 @@ def clock_of(reader: Reader, order: Tensor, steps: int) -> Callable[[Tensor], Te
         steps: of the walk.
     """
     start, count = random_starts(order, reader.attention_mask, (reader.attention_mask > 0) & ~reader.known)
-    wanted = reader.denoiser.config.stagger * (count - 1).clamp(min=0)
-    spread = wanted.clamp(max=max(0.0, steps / STEPS_OF_A_WAY - 1))
+    spread = spread_of(reader.denoiser.config.stagger, count, steps=steps)
     return lambda t: own_times(t[:, None], start, spread)
 
 

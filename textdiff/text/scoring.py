@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from textdiff.diffusion.losses import diffusion_density, logsnr_and_slope, prior_term, sample_normal
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts
+from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan, batch
 
@@ -45,8 +45,9 @@ class Bound:
 
 @torch.inference_mode()
 def position_nats(
-    denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], t: Tensor, noise: Tensor, *, two_passes: bool
-) -> Tensor:
+    denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], t: Tensor, noise: Tensor, *,
+    two_passes: bool, steps: int | None = None,
+) -> Tensor:  # fmt: skip
     """One draw of every position's bound at clock times t, [B, L] in nats; zero where known or padded.
 
     At t > 0: the diffusion integrand, whose mean over uniform t is the diffusion term. At t = 0: -log p(w | x_0).
@@ -58,13 +59,15 @@ def position_nats(
         t: [B].
         noise: standard normal, [B, L, D + 1]; its last coordinate orders the tokens.
         two_passes: condition the estimate on a first one.
+        steps: clock times that each text is looked at, where they are few: tokens then stay closer together
+            (`stagger.spread_of`), a looser bound with less noise in it.
     """
     device = denoiser.embedding.weight.device
     ids, mask, known = batch(plans, device)
     x0 = denoiser.embedding.embed(ids)
     counted = (mask > 0) & ~known
     start, count = random_starts(noise[..., -1].to(device), mask, counted)
-    spread = denoiser.config.stagger * (count - 1).clamp(min=0)
+    spread = spread_of(denoiser.config.stagger, count, steps=steps)
     own = own_times(t.to(device)[:, None], start, spread)
     with torch.inference_mode(False):
         logsnr, slope = logsnr_and_slope(scheduler, own.clone())

@@ -73,7 +73,10 @@ class LocalMix(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a layer norm and a mix of neighbours, each added to its input."""
+    """Attention and MLP, each behind a layer norm and a mix of neighbours, each added to its input.
+
+    Queries and keys are normalised head by head (arXiv 2302.05442, section 2.2).
+    """
 
     def __init__(self, hidden: int, heads: int, intermediate: int, dropout: float) -> None:
         super().__init__()
@@ -81,6 +84,8 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(hidden)
         self.attention_mix = LocalMix(hidden)
         self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.query_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
+        self.key_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
         self.attention_out = nn.Linear(hidden, hidden)
         self.mlp_norm = nn.LayerNorm(hidden)
         self.mlp_mix = LocalMix(hidden)
@@ -99,6 +104,7 @@ class Block(nn.Module):
     def _attend(self, h: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         B, L, H = h.shape
         q, k, v = self.qkv(h).view(B, L, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)
+        q, k = self.query_norm(q), self.key_norm(k)
         q, k = rotate(q, rotary).to(v.dtype), rotate(k, rotary).to(v.dtype)
         attended = attention(q, k, v, mask)
         return self.dropout(self.attention_out(attended.transpose(1, 2).reshape(B, L, H)))
