@@ -56,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="candidates a blank, best counts (default: 1)",
     )
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
     add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--seed", type=int, default=0, help="of sentences, spans and noise (default: 0)")
     add("--json", default="benchmarks/results/infill.json", help="file for all figures and all filled texts")
@@ -79,7 +79,8 @@ def main(argv: list[str] | None = None) -> None:
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
         sources=args.source, n=args.n, steps=args.steps,
-        held_out_only=args.held_out or None, nfe=args.steps + 1, sampler=args.sampler, seed=args.seed,
+        held_out_only=args.held_out or None, nfe=args.steps + 1, seed=args.seed,
+        sampler=args.sampler or "the model's own",
         temperature=args.temperature, candidates=args.candidates, middle=args.middle, masked=args.masked,
         training_files=args.training_files,
     )  # fmt: skip

@@ -10,13 +10,10 @@ from collections.abc import Sequence
 
 import torch
 from masked_model import ROWS_AT_ONCE, MaskedModel, check_lengths
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from textdiff.text.continuation import draw
-from textdiff.text.plans import Plan, batch, blank_plan
+from textdiff.text.plans import Plan, barred_tokens, batch, blank_plan
 from textdiff.text.sampling import candidate_seeds
-from textdiff.text.vocabulary import SPACED, Vocabulary
+from textdiff.text.vocabulary import Vocabulary, draw
 
 
 def generate(
@@ -80,7 +77,7 @@ def _unmask(
     ids, attention_mask, known = batch(plans)
     masked = (attention_mask > 0) & ~known
     ids[masked] = model.config.vocab_size
-    barred = pad_sequence([_barred(plan, vocabulary) for plan in plans], batch_first=True)
+    barred = barred_tokens(plans, vocabulary)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     noise = torch.zeros(2, *ids.shape, dtype=torch.float64)
     for left in range(steps, 0, -1):  # t = left / steps
@@ -95,13 +92,3 @@ def _unmask(
             masked &= ~chosen
     return [row[: len(plan.ids)].tolist() for row, plan in zip(ids, plans, strict=True)]
 
-
-def _barred(plan: Plan, vocabulary: Vocabulary) -> Tensor:
-    """Tokens that may not stand at each position, bool [L, V], as `Vocabulary.read` has it."""
-    barred = vocabulary.banned.repeat(len(plan.ids), 1)
-    for span, rule in zip(plan.spans, plan.rules, strict=True):
-        if rule is not None and not vocabulary.words:
-            barred[span.start] |= ~vocabulary.spaced if rule == SPACED else vocabulary.white
-            if rule == SPACED and span.stop - span.start == 1:
-                barred[span.start] |= vocabulary.space
-    return barred

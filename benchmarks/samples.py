@@ -4,7 +4,7 @@ r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, di
     python benchmarks/samples.py --model textdiff/weights/english --judge runs/english-gpt2 \
         --real ../shared/data/tinystories/test.txt.gz \
         --training-files ../shared/data/tinystories/train.txt.gz \
-        --steps 8 16 32 64 --samplers ddpm dpmpp_2m --json samples.json
+        --steps 8 16 32 64 --samplers categorical ddpm --json samples.json
 
 All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that
 the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower
@@ -51,7 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--held-out", action="store_true", help="of --real, only the texts that training held out (1 in 100)")
     add("--training-files", nargs="+", required=True, metavar="FILE", help="where copies are looked for")
     add("--steps", type=int, nargs="+", default=[8, 16, 32, 64], help="denoising steps (default: 8 16 32 64)")
-    add("--samplers", nargs="+", default=["ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all four")
+    add("--samplers", nargs="+", default=["categorical", "ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all five")
     add("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.9], help="default: 0.5 0.7 0.9")
     add("--masked", help="folder of a masked diffusion model (benchmarks/masked.py) to stand beside")
     add("--num-samples", type=int, default=200, help="texts of each row (default: 200)")

@@ -58,7 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--levels", type=int, default=16, help="bound: noise levels a text (default: 16)")
     add("--num-samples", type=int, help="texts to draw (default: 200); infill: candidates (default: 1)")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
     add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--seed", type=int, default=0, help="of texts and noise (default: 0)")
     add("--batch-size", type=int, default=32, help="texts the judge reads at once (default: 32)")
@@ -265,7 +265,7 @@ def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     if args.task in ("bound", "samples", "infill") or args.model:
         facts = {"model": args.model or "english (bundled)", **facts}
     if args.task in ("samples", "infill"):
-        facts |= {"steps": args.steps, "nfe": args.steps + 1, "sampler": args.sampler}
+        facts |= {"steps": args.steps, "nfe": args.steps + 1, "sampler": args.sampler or "the model's own"}
         facts["temperature"] = args.temperature
     if args.task == "infill":
         facts["candidates"] = args.num_samples or 1

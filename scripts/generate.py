@@ -25,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--prompt", help="beginning to go on from; it comes back unchanged")
     add("--length", help="tokens to write, such as 20 or 8-16 (default: as in the training data)")
     add("--steps", type=int, default=64, help="denoising steps (default: 64)")
-    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
     add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--seed", type=int, default=0, help="same seed, same texts (default: 0)")
     add("--json", action="store_true", help="print one JSON string a text")

@@ -31,7 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)")
     add("--num-samples", type=int, default=16, help="candidates to draw (default: 16); equal ones are shown once")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
     add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--rank", default="bound", help="bound (likelihood, default) or mbr (minimum Bayes risk)")
     add("--seed", type=int, default=0, help="same seed, same fills (default: 0)")

@@ -37,7 +37,7 @@ def test_show_steps_end_in_the_text(untrained: str, capsys: pytest.CaptureFixtur
     ("arguments", "message"),
     [
         (["--steps", "0"], "num_inference_steps is 0"),
-        (["--sampler", "x"], "choose churn"),
+        (["--sampler", "x"], "choose categorical"),
         (["--num-samples", "-1"], "num_samples is -1"),
         (["--length", "0"], "1 to 24 tokens"),
         (["--length", "9-99"], "1 to 24 tokens"),

@@ -90,7 +90,7 @@ def test_a_file_of_texts(untrained: str, tmp_path: Path, capsys: pytest.CaptureF
         (["--text", ""], "The text is empty"),
         (["--text", "A [MASK:9-2]."], "[MASK:9-2] is not"),
         (["--text", "[MASK:99]"], "the model's window has 24"),
-        (["--text", "[MASK]", "--sampler", "euler"], "choose churn, ddim, ddpm, dpmpp_2m"),
+        (["--text", "[MASK]", "--sampler", "euler"], "choose categorical, ddim, ddpm, dpmpp_2m, churn"),
         (["--text", "[MASK]", "--steps", "0"], "num_inference_steps is 0"),
         (["--text", "[MASK]", "--steps", "-4"], "num_inference_steps is -4"),
         (["--text", "[MASK]", "--num-samples", "0"], "num_samples is 0"),

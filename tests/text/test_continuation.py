@@ -9,10 +9,10 @@ import torch
 
 from textdiff.metrics.judge import Judge
 from textdiff.text.causal_rows import Sentinels
-from textdiff.text.continuation import LeftToRight, MiddleFiller, draw
+from textdiff.text.continuation import LeftToRight, MiddleFiller
 from textdiff.text.plans import LONGEST_FREE_BLANK
 from textdiff.text.tokenizer import train_bpe
-from textdiff.text.vocabulary import Vocabulary
+from textdiff.text.vocabulary import Vocabulary, draw
 
 SENTENCES = [
     "The little dog ran home.",

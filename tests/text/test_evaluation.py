@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from textdiff.metrics.judge import Judge
-from textdiff.text.continuation import LeftToRight, count_tokens, draw
+from textdiff.text.continuation import LeftToRight, count_tokens
 from textdiff.text.data import held_out
 from textdiff.text.evaluation import (
     copy_metrics,
@@ -27,7 +27,7 @@ from textdiff.text.infilling import (
     unigram_fills,
 )
 from textdiff.text.tokenizer import train_bpe, train_word_level
-from textdiff.text.vocabulary import Vocabulary
+from textdiff.text.vocabulary import Vocabulary, draw
 
 SENTENCES = [
     "The little dog ran home.",

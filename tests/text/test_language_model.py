@@ -58,7 +58,7 @@ def toy() -> DiffusionLM:
     return DiffusionLM(model.denoiser, model.scheduler, tokenizer, config=config.to_dict())
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m", "churn"])
+@pytest.mark.parametrize("sampler", ["categorical", "ddpm", "ddim", "dpmpp_2m", "churn"])
 def test_a_toy_language_is_infilled_exactly(toy: DiffusionLM, sampler: str) -> None:
     for sentence in LANGUAGE[1:]:
         words = sentence.split()
@@ -206,7 +206,7 @@ def test_a_text_beyond_the_window_is_cropped_at_sentences_and_comes_back_whole(b
         ("The cat.", {}, "no blank"),
         ("[MASK:25]", {}, "window has 24"),
         ("[MASK] " + "The little dog ran home. " * 9 + "[MASK]", {}, "window has 24"),
-        ("[MASK]", {"sampler": "euler"}, "ddpm, dpmpp_2m"),
+        ("[MASK]", {"sampler": "euler"}, "categorical, ddim, ddpm"),
         ("[MASK]", {"num_inference_steps": 0}, "num_inference_steps is 0"),
         ("[MASK]", {"num_inference_steps": -3}, "num_inference_steps is -3"),
         ("[MASK]", {"num_samples": 0}, "num_samples is 0"),

@@ -18,7 +18,7 @@ from torch import Tensor
 from textdiff.metrics.judge import Judge
 from textdiff.text.causal_rows import Sentinels
 from textdiff.text.plans import LONGEST_FREE_BLANK
-from textdiff.text.vocabulary import Vocabulary
+from textdiff.text.vocabulary import Vocabulary, draw
 
 ROWS_AT_ONCE = 64
 
@@ -220,18 +220,6 @@ class MiddleFiller(Writer):
         return self._fills(
             rows, prefixes, originals, seed=seed, temperature=temperature, batch_size=batch_size
         )
-
-
-def draw(logits: Tensor, uniform: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """The first ids whose cumulative probability passes uniform [B], at temperature 0 the likeliest ids.
-
-    logits [B, V] -> ids [B].
-    """
-    if temperature == 0:
-        return logits.argmax(-1)
-    cumulative = (logits / temperature).softmax(-1).cumsum(-1)
-    points = (uniform[:, None] * cumulative[:, -1:]).contiguous()
-    return torch.searchsorted(cumulative, points, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
 def count_tokens(vocabulary: Vocabulary, prefix: str, text: str) -> int:

@@ -51,6 +51,16 @@ def batch(plans: Sequence[Plan], device: torch.device | str = "cpu") -> tuple[Te
     return ids.to(device), mask.to(device), known.bool().to(device)
 
 
+def barred_tokens(plans: Sequence[Plan], vocabulary: Vocabulary, device: torch.device | str = "cpu") -> Tensor:
+    """Tokens that may not stand in the blanks of plans, bool [B, L, V]; nothing is barred elsewhere."""
+    length = max(len(plan.ids) for plan in plans)
+    barred = torch.zeros(len(plans), length, len(vocabulary.banned), dtype=torch.bool)
+    for row, plan in enumerate(plans):
+        for span, rule in zip(plan.spans, plan.rules, strict=True):
+            barred[row, span] = vocabulary.barred(span.stop - span.start, rule=rule)
+    return barred.to(device)
+
+
 def blank_plan(length: int) -> Plan:
     """A text of which nothing is known but its length."""
     return Plan((0,) * length, (False,) * length, (slice(0, length),), (UNSPACED,))

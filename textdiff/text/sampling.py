@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from textdiff.diffusion.corrections import keep_known
-from textdiff.diffusion.samplers import SAMPLERS, sample
+from textdiff.diffusion.samplers import SAMPLERS, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
-from textdiff.text.plans import Plan, batch
-from textdiff.text.vocabulary import Vocabulary
+from textdiff.text.plans import Plan, barred_tokens, batch
+from textdiff.text.vocabulary import Vocabulary, draw
+
+CATEGORICAL = "categorical"
+TEXT_SAMPLERS = (CATEGORICAL, *SAMPLERS)
 
 Readings = list[list[list[int]]]  # candidate, blank, token
 
@@ -30,14 +33,18 @@ class Options(TypedDict, total=False):
 
     Attributes:
         num_inference_steps: Strides from noise to text; the denoiser is called once more than that.
-        sampler: "ddpm", "ddim", "dpmpp_2m" or "churn".
-        temperature: Divides the logits of every call; below 1 trades diversity for likelihood, 1 is off.
+        sampler: "categorical" draws tokens from the estimated distributions and steps towards them; "ddpm", "ddim",
+            "dpmpp_2m" and "churn" step towards x0_hat, their mean. None: the first, or "ddpm" for a model that
+            regresses x0_hat.
+        temperature: Divides what the network's logits add to the evidence of x_t, which stays as it is: so a lone
+            token has its chances to the power 1 / temperature in any number of steps. Below 1 trades diversity for
+            likelihood, 1 is off.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
     """
 
     num_inference_steps: int
-    sampler: str
+    sampler: str | None
     temperature: float
     seed: int | None
     generator: torch.Generator | None
@@ -52,7 +59,7 @@ class Sampling:
     """
 
     num_inference_steps: int = 32
-    sampler: str = "ddpm"
+    sampler: str | None = None
     temperature: float = 0.7
     seed: int | None = None
     generator: torch.Generator | None = None
@@ -60,12 +67,24 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.num_inference_steps < 1:
             raise ValueError(f"num_inference_steps is {self.num_inference_steps}: it must be at least 1.")
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(sorted(SAMPLERS))}.")
+        if self.sampler is not None and self.sampler not in TEXT_SAMPLERS:
+            raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 (1 = off).")
         if self.seed is not None and self.seed < 0:
             raise ValueError(f"The seed is {self.seed}: it must be at least 0.")
+
+    def sampler_for(self, denoiser: TextDenoiser) -> str:
+        """The name of the sampler for a denoiser.
+
+        Raises:
+            ValueError: if it wants distributions over tokens, and the denoiser regresses vectors.
+        """
+        if self.sampler == CATEGORICAL and not denoiser.config.categorical:
+            raise ValueError(
+                f"This model has no distributions over tokens: choose {', '.join(SAMPLERS)} as its sampler."
+            )
+        return self.sampler or (CATEGORICAL if denoiser.config.categorical else "ddpm")
 
     def pick_seed(self) -> int:
         """The seed given, or one drawn from the generator, or a fresh one."""
@@ -81,21 +100,64 @@ class Reader:
     """The text denoiser as samplers know it, under fixed conditions; it keeps the logits of its last call."""
 
     def __init__(
-        self, denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], temperature: float = 1.0
+        self,
+        denoiser: TextDenoiser,
+        scheduler: Scheduler,
+        plans: Sequence[Plan],
+        vocabulary: Vocabulary,
+        temperature: float = 1.0,
     ) -> None:
         self.denoiser, self.scheduler, self.temperature = denoiser, scheduler, temperature
-        ids, self.attention_mask, self.known = batch(plans, denoiser.embedding.weight.device)
+        device = denoiser.embedding.weight.device
+        ids, self.attention_mask, self.known = batch(plans, device)
+        self.barred = barred_tokens(plans, vocabulary, device)
         self.x0_known = denoiser.embedding.embed(ids)
-        self.logits = self.x0_known.new_empty(0)  # [B, L, V] after a call
+        self.logits = self.x0_known.new_empty(0)  # [B, L, V] after a call, tempered
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
-        self.logits, x0_hat = self.denoiser(
+        logits, x0_hat = self.denoiser(
             x_t, self.scheduler.logsnr(t),
             attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known, x0_prev=x0_prev,
         )  # fmt: skip
         if not self.denoiser.config.categorical:
+            self.logits = logits.masked_fill(self.barred, -torch.inf)
             return self.denoiser.embedding.clamp(x0_hat)
-        return x0_hat if self.temperature == 1.0 else self.denoiser.embedding.mean(self.logits / self.temperature)
+        if self.temperature != 1.0:
+            evidence = self.denoiser.prior_logits(x_t, self.scheduler.logsnr(t).view(len(x_t), -1))
+            logits = evidence + (logits - evidence) / self.temperature
+        self.logits = logits.masked_fill_(self.barred, -torch.inf)
+        return self.denoiser.embedding.mean(self.logits)
+
+    def drawn(self, uniform: Tensor) -> Tensor:
+        """Clean vectors of tokens drawn from the last call's distributions, [B, L, D]; uniform: in [0, 1), [B, L]."""
+        ids = draw(self.logits.flatten(0, 1), uniform.flatten())
+        return self.denoiser.embedding.embed(ids).view_as(self.x0_known)
+
+
+class OwnNoise:
+    """Random numbers of which every candidate has a stream of its own, whatever the padding beside it.
+
+    Args:
+        lengths: tokens of every candidate.
+        seeds: one for each.
+        device: of what is drawn.
+    """
+
+    def __init__(self, lengths: Sequence[int], seeds: Sequence[int], device: torch.device) -> None:
+        self.lengths, self.device = lengths, device
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def normal(self, dim: int) -> Tensor:
+        """Standard normal, [B, L, dim]; zero on padding."""
+        return self._drawn(lambda length, own: torch.randn(length, dim, generator=own))
+
+    def uniform(self) -> Tensor:
+        """In [0, 1), float64 [B, L]; zero on padding."""
+        return self._drawn(lambda length, own: torch.rand(length, generator=own, dtype=torch.float64))
+
+    def _drawn(self, row: Callable[[int, torch.Generator], Tensor]) -> Tensor:
+        rows = [row(length, own) for length, own in zip(self.lengths, self.generators, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
 
 
 def walk(
@@ -117,34 +179,28 @@ def walk(
         sampling: steps, sampler and temperature.
     """
     lengths = [len(plan.ids) for plan in plans]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    reader = Reader(denoiser, scheduler, plans, sampling.temperature)
-    shape = reader.x0_known.shape
-    device = reader.x0_known.device
+    reader = Reader(denoiser, scheduler, plans, vocabulary, sampling.temperature)
+    dim, device = denoiser.config.embedding_dim, reader.x0_known.device
+    noise = OwnNoise(lengths, seeds, device)
+    order = OwnNoise(lengths, [seed + 1 for seed in seeds], device).uniform()
 
-    def own_noise() -> Tensor:
-        noise = torch.zeros(shape)
-        for row, (length, generator) in enumerate(zip(lengths, generators, strict=True)):
-            noise[row, :length] = torch.randn(length, shape[-1], generator=generator)
-        return noise.to(device)
+    sampler = sampling.sampler_for(denoiser)
 
-    def step(scheduler: Scheduler, x_t: Tensor, *arguments: Tensor | None) -> Tensor:
-        return SAMPLERS[sampling.sampler](scheduler, x_t, *arguments[:-1], own_noise())
+    def step(scheduler: Scheduler, x_t: Tensor, x0_hat: Tensor, *arguments: Tensor | None) -> Tensor:
+        if sampler == CATEGORICAL:
+            return ddpm_step(scheduler, x_t, reader.drawn(noise.uniform()), *arguments[:-1], noise.normal(dim))
+        return SAMPLERS[sampler](scheduler, x_t, x0_hat, *arguments[:-1], noise.normal(dim))
 
-    order = torch.zeros(shape[:2])
-    for row, (length, seed) in enumerate(zip(lengths, seeds, strict=True)):
-        order[row, :length] = torch.randn(length, generator=torch.Generator().manual_seed(seed + 1))
-    clock = clock_of(reader, order.to(device), sampling.num_inference_steps)
     grid = scheduler.times(sampling.num_inference_steps)
     correct = keep_known(reader.x0_known, reader.known, scheduler) if reader.known.any() else None
-    start = own_noise()
+    start = noise.normal(dim)
     if correct is not None:
         start = correct(start, start, torch.ones(len(plans), dtype=torch.float64, device=device))
     unused = torch.Generator().manual_seed(0)  # the loop's own noise would depend on the padding
     with torch.inference_mode():
         states = sample(
-            reader, start, torch.cat([grid, grid.new_zeros(1)]), scheduler,
-            step=step, correct=correct, own_times=clock, generator=unused,
+            reader, start, torch.cat([grid, grid.new_zeros(1)]), scheduler, step=step, correct=correct,
+            own_times=clock_of(reader, order, sampling.num_inference_steps), generator=unused,
         )  # fmt: skip
         for _ in states:
             yield read_blanks(reader.logits, plans, vocabulary)

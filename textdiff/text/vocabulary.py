@@ -47,19 +47,36 @@ class Vocabulary:
         """Text of token ids."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
-    def read(self, logits: Tensor, *, rule: str | None = None) -> list[int]:
-        """The likeliest ids of a run of tokens that decode to valid text.
+    def barred(self, length: int, *, rule: str | None = None) -> Tensor:
+        """Tokens that may not stand in a run of so many, bool [length, V].
 
         Args:
-            logits: [n, V].
+            length: of the run, in tokens.
             rule: SPACED: the first token starts with a space; UNSPACED: it does not; None: either.
         """
-        barred = self.banned.expand(logits.shape).clone()
-        if rule is not None and not self.words and len(logits):
+        barred = self.banned.repeat(length, 1)
+        if rule is not None and not self.words and length:
             barred[0] |= ~self.spaced if rule == SPACED else self.white
-            if rule == SPACED and len(logits) == 1:
+            if rule == SPACED and length == 1:
                 barred[0] |= self.space
+        return barred
+
+    def read(self, logits: Tensor, *, rule: str | None = None) -> list[int]:
+        """The likeliest ids of a run of tokens that decode to valid text; logits: [n, V], rule: as in `barred`."""
+        barred = self.barred(len(logits), rule=rule)
         ids = logits.masked_fill(barred, -torch.inf).argmax(-1).tolist()
         if not self.words and "\ufffd" in self.decode(ids):
             ids = logits.masked_fill(barred | self.fragment, -torch.inf).argmax(-1).tolist()
         return ids
+
+
+def draw(logits: Tensor, uniform: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """The first ids whose cumulative probability passes uniform [B], at temperature 0 the likeliest ids.
+
+    logits [B, V] -> ids [B].
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    cumulative = (logits / temperature).softmax(-1).cumsum(-1)
+    points = (uniform[:, None] * cumulative[:, -1:]).contiguous()
+    return torch.searchsorted(cumulative, points, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)

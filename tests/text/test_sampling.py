@@ -1,0 +1,69 @@
+"""Samplers on models whose samples are known: a token alone, drawn with the chances that its model gives it."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from textdiff.diffusion.samplers import SAMPLERS
+from textdiff.text.language_model import DiffusionLM
+from textdiff.text.sampling import OwnNoise, Sampling
+
+CHANCES = (0.55, 0.3, 0.15)
+
+
+@pytest.fixture
+def loner(word_lm: DiffusionLM) -> DiffusionLM:
+    """A model for which every token is one of three words, whatever stands beside it."""
+    head = word_lm.denoiser.head
+    kept = [part.detach().clone() for part in (head.weight, head.bias)]
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(-30.0)
+        head.bias[10:13] = torch.tensor(CHANCES).log()
+    yield word_lm
+    with torch.no_grad():
+        head.weight.copy_(kept[0])
+        head.bias.copy_(kept[1])
+
+
+def shares(lm: DiffusionLM, **options) -> list[float]:
+    """How often each of the three words was drawn."""
+    drawn = Counter(lm.generate(1500, length=1, seed=3, **options))
+    words = [lm.vocabulary.decode([i]) for i in (10, 11, 12)]
+    assert drawn.total() == sum(drawn[word] for word in words)
+    return [drawn[word] / drawn.total() for word in words]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_drawn_tokens_have_the_chances_of_the_model_in_any_number_of_steps(
+    loner: DiffusionLM, steps: int, temperature: float
+) -> None:
+    expected = torch.tensor(CHANCES) ** (1 / temperature)
+    found = shares(loner, num_inference_steps=steps, temperature=temperature)
+    torch.testing.assert_close(torch.tensor(found), expected / expected.sum(), atol=0.04, rtol=0)
+
+
+def test_means_lose_the_chances_where_steps_are_few(loner: DiffusionLM) -> None:
+    """What the categorical sampler is for: a step towards the mean favours the likeliest word."""
+    assert shares(loner, num_inference_steps=1, temperature=1.0, sampler="ddpm")[0] > CHANCES[0] + 0.1
+
+
+def test_own_noise_does_not_depend_on_the_padding() -> None:
+    alone, beside = OwnNoise([3], [5], torch.device("cpu")), OwnNoise([7, 3], [4, 5], torch.device("cpu"))
+    assert beside.normal(2)[1, :3].equal(alone.normal(2)[0])
+    assert beside.uniform()[1, :3].equal(alone.uniform()[0])
+    assert not beside.normal(2)[1, 3:].any()
+
+
+def test_the_default_sampler_is_the_models_own(word_lm: DiffusionLM) -> None:
+    assert Sampling().sampler_for(word_lm.denoiser) == "categorical"
+    word_lm.denoiser.config.categorical = False
+    try:
+        assert Sampling().sampler_for(word_lm.denoiser) == "ddpm"
+        assert all(Sampling(sampler=name).sampler_for(word_lm.denoiser) == name for name in SAMPLERS)
+        with pytest.raises(ValueError, match="no distributions over tokens: choose ddim, ddpm"):
+            Sampling(sampler="categorical").sampler_for(word_lm.denoiser)
+    finally:
+        word_lm.denoiser.config.categorical = True
