@@ -33,11 +33,11 @@ FLOORS = {
         "curves": 0, "stagger": 0,
         "scheduler": 1, "conversion": 1,
         "losses": 2, "samplers": 2,
-        "guidance": 3, "corrections": 3,
+        "guidance": 3, "corrections": 4,
     },
     "text": {
         "embedding": 0, "transformer": 0, "tokenizer": 0, "blanks": 0, "vocabulary": 0, "presets": 0, "reports": 0,
-        "optimizer": 0,
+        "optimizer": 0, "energies": 0, "steering": 0,
         "denoiser": 1, "data": 1, "card": 1, "settings": 1,
         "objectives": 2, "loading": 2, "plans": 2, "causal_rows": 2, "sources": 2,
         "model": 3, "scoring": 3, "sampling": 3, "continuation": 3,

@@ -1,4 +1,4 @@
-"""keep_known through the same lines for sequences (infilling) and pictures (inpainting)."""
+"""keep_known through the same lines for sequences (infilling) and pictures (inpainting); langevin finds minima."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from textdiff.diffusion.corrections import keep_known
+from textdiff.diffusion.corrections import in_turn, keep_known, langevin
 from textdiff.diffusion.samplers import SAMPLERS, repaint_times, sample
 from textdiff.diffusion.scheduler import Scheduler
 
@@ -101,3 +101,60 @@ def test_samples_of_a_batch_may_be_at_different_times() -> None:
 def test_a_wrong_mask_is_named(known: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         keep_known(normal(2, 6, 4), known, SCHEDULERS["noisy end"])
+
+
+def bowl(target: Tensor):
+    """The energy whose minimum is the target."""
+    return lambda x, t: ((x - target) ** 2).flatten(1).sum(1)
+
+
+def test_langevin_ends_between_the_move_and_the_minimum_as_the_weights_say() -> None:
+    scheduler, x_s, target = SCHEDULERS["clean end"], normal(3, 4, 2), normal(3, 4, 2, seed=1)
+    s = torch.tensor([0.3, 0.6, 1.0], dtype=torch.float64)
+    correct = langevin(bowl(target), scheduler, steps=400, learning_rate=1.0, fluency=0.5)
+    pull = 0.5 / torch.sigmoid(-scheduler.logsnr(s)).float()[:, None, None]
+    torch.testing.assert_close(correct(x_s, x_s, s), (target + pull * x_s) / (1 + pull), atol=1e-3, rtol=0)
+
+
+def test_the_first_langevin_step_has_the_learning_rate_in_every_coordinate() -> None:
+    x_s, target = normal(2, 5, 3), normal(2, 5, 3, seed=1)
+    s = torch.full((2,), 0.5, dtype=torch.float64)
+    moved = langevin(bowl(target), SCHEDULERS["noisy end"], steps=1, learning_rate=0.1)(x_s, x_s, s) - x_s
+    torch.testing.assert_close(moved, 0.1 * (target - x_s).sign(), atol=1e-6, rtol=0)
+
+
+def test_langevin_treats_samples_apart_and_leaves_clean_states_alone() -> None:
+    scheduler, x_s, target = SCHEDULERS["clean end"], normal(3, 4, 2), normal(4, 2, seed=1)
+    s = torch.tensor([0.0, 0.4, 0.9], dtype=torch.float64)
+    correct = langevin(bowl(target), scheduler)
+    together = correct(x_s, x_s, s)
+    assert together[0].equal(x_s[0])
+    for row in (1, 2):
+        torch.testing.assert_close(correct(x_s[row:][:1], x_s, s[row:][:1])[0], together[row])
+
+
+def test_langevin_works_inside_a_sampler() -> None:
+    scheduler, target = SCHEDULERS["clean end"], torch.ones(2, 3)
+    walk = [
+        sample(lambda x, t, x0_prev: 0.5 * x, normal(4, 2, 3), scheduler.times(10), scheduler, correct=correct)
+        for correct in (None, langevin(bowl(target), scheduler, learning_rate=0.3))
+    ]
+    free, steered = (list(states)[-1].x for states in walk)
+    assert (steered - target).abs().mean() < 0.8 * (free - target).abs().mean()
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"learning_rate": 0.0}, {"fluency": -1.0}])
+def test_langevin_refuses_numbers_out_of_range(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="at least 1, above 0 and at least 0"):
+        langevin(bowl(torch.zeros(1)), SCHEDULERS["clean end"], **wrong)
+
+
+def test_corrections_work_in_turn() -> None:
+    scheduler, x0 = SCHEDULERS["clean end"], normal(2, 6, 4, seed=1)
+    known = CASES["BLD"][1]
+    keep = keep_known(x0, known, scheduler)
+    both = in_turn(langevin(bowl(torch.zeros(6, 4)), scheduler), keep)
+    x_s, s = normal(2, 6, 4), torch.full((2,), 0.5, dtype=torch.float64)
+    found = both(x_s, x_s, s)
+    assert found[known].equal(x0[known])
+    assert (found[~known].abs() < x_s[~known].abs()).float().mean() > 0.9

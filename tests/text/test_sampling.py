@@ -67,3 +67,47 @@ def test_the_default_sampler_is_the_models_own(word_lm: DiffusionLM) -> None:
             Sampling(sampler="categorical").sampler_for(word_lm.denoiser)
     finally:
         word_lm.denoiser.config.categorical = True
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_control_draws_from_the_tilted_chances(loner: DiffusionLM, scale: float) -> None:
+    costs = torch.zeros(loner.denoiser.config.vocab_size)
+    costs[10] = 1.5
+
+    def dislike(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return (p * costs).sum((1, 2))
+
+    expected = torch.tensor(CHANCES) * (-scale * costs[10:13]).exp()
+    found = shares(loner, num_inference_steps=3, temperature=1.0, control=dislike, guidance_scale=scale)
+    torch.testing.assert_close(torch.tensor(found), expected / expected.sum(), atol=0.04, rtol=0)
+
+
+def test_a_control_is_told_what_is_given_and_when(bpe_lm: DiffusionLM) -> None:
+    seen = []
+
+    def watch(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append((p.detach(), t))
+        return p.sum((1, 2))
+
+    text = "A cat [MASK:3] mat."
+    bpe_lm.infill(text, num_samples=2, num_inference_steps=4, seed=1, control=watch, guidance_rounds=1)
+    given = bpe_lm.vocabulary.encode("A cat")
+    p, t = seen[0]
+    assert p[:, range(len(given)), given].eq(1).all() and p.shape[:2] == t.shape
+    assert t[:, len(given)].eq(1).all() and seen[-1][1][:, len(given)].eq(0).all()
+    assert len(seen) == 5
+
+
+def test_control_at_scale_0_changes_nothing(bpe_lm: DiffusionLM) -> None:
+    options = {"num_inference_steps": 3, "seed": 1, "length": 8}
+    plain = bpe_lm.generate(2, **options)
+    assert bpe_lm.generate(2, control=lambda p, t: p[..., 9].sum(1), guidance_scale=0.0, **options) == plain
+    assert bpe_lm.generate(2, control=lambda p, t: 9 * p[..., 9].sum(1), **options) != plain
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"), [({"guidance_scale": -1.0}, "at least 0"), ({"guidance_rounds": 0}, "at least 1")]
+)
+def test_guidance_out_of_range_is_refused(wrong: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Sampling(**wrong)

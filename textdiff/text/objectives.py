@@ -28,7 +28,7 @@ from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
 
 SEGMENT_STRIDE = 2.0**0.5  # irrational, and independent of the golden ratio between rows
-BOUND_WEIGHT = 0.1  # of the bound beside the cross-entropy
+BOUND_WEIGHT = 0.03  # of the bound beside the cross-entropy
 
 
 @dataclass(frozen=True)

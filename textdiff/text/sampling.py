@@ -12,14 +12,16 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from textdiff.diffusion.corrections import keep_known
-from textdiff.diffusion.samplers import SAMPLERS, ddpm_step, sample
+from textdiff.diffusion.guidance import Energy
+from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan, barred_tokens, batch
+from textdiff.text.steering import tilted
 from textdiff.text.vocabulary import Vocabulary, draw
 
 CATEGORICAL = "categorical"
@@ -41,6 +43,9 @@ class Options(TypedDict, total=False):
             likelihood, 1 is off.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
+        control: An energy (`textdiff.text.energies`): what is drawn leans to where it is low (`steering.tilted`).
+        guidance_scale: How strongly; 0 = off, 1 = the posterior, to first order, above 1 exaggerates.
+        guidance_rounds: Gradients of the energy taken in every step.
     """
 
     num_inference_steps: int
@@ -48,6 +53,9 @@ class Options(TypedDict, total=False):
     temperature: float
     seed: int | None
     generator: torch.Generator | None
+    control: Energy | None
+    guidance_scale: float
+    guidance_rounds: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,9 @@ class Sampling:
     temperature: float = 0.7
     seed: int | None = None
     generator: torch.Generator | None = None
+    control: Energy | None = None
+    guidance_scale: float = 1.0
+    guidance_rounds: int = 3
 
     def __post_init__(self) -> None:
         if self.num_inference_steps < 1:
@@ -71,6 +82,10 @@ class Sampling:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 (1 = off).")
+        if self.guidance_scale < 0:
+            raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (0 = off).")
+        if self.guidance_rounds < 1:
+            raise ValueError(f"guidance_rounds is {self.guidance_rounds}: it must be at least 1.")
         if self.seed is not None and self.seed < 0:
             raise ValueError(f"The seed is {self.seed}: it must be at least 0.")
 
@@ -78,12 +93,15 @@ class Sampling:
         """The name of the sampler for a denoiser.
 
         Raises:
-            ValueError: if it wants distributions over tokens, and the denoiser regresses vectors.
+            ValueError: if it, or a control, wants distributions over tokens and the denoiser regresses vectors.
         """
-        if self.sampler == CATEGORICAL and not denoiser.config.categorical:
-            raise ValueError(
-                f"This model has no distributions over tokens: choose {', '.join(SAMPLERS)} as its sampler."
-            )
+        if not denoiser.config.categorical:
+            if self.sampler == CATEGORICAL:
+                raise ValueError(
+                    f"This model has no distributions over tokens: choose {', '.join(SAMPLERS)} as its sampler."
+                )
+            if self.control is not None:
+                raise ValueError("This model has no distributions over tokens: it takes no control.")
         return self.sampler or (CATEGORICAL if denoiser.config.categorical else "ddpm")
 
     def pick_seed(self) -> int:
@@ -105,13 +123,13 @@ class Reader:
         scheduler: Scheduler,
         plans: Sequence[Plan],
         vocabulary: Vocabulary,
-        temperature: float = 1.0,
+        sampling: Sampling,
     ) -> None:
-        self.denoiser, self.scheduler, self.temperature = denoiser, scheduler, temperature
+        self.denoiser, self.scheduler, self.sampling = denoiser, scheduler, sampling
         device = denoiser.embedding.weight.device
-        ids, self.attention_mask, self.known = batch(plans, device)
+        self.ids, self.attention_mask, self.known = batch(plans, device)
         self.barred = barred_tokens(plans, vocabulary, device)
-        self.x0_known = denoiser.embedding.embed(ids)
+        self.x0_known = denoiser.embedding.embed(self.ids)
         self.logits = self.x0_known.new_empty(0)  # [B, L, V] after a call, tempered
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
@@ -122,11 +140,24 @@ class Reader:
         if not self.denoiser.config.categorical:
             self.logits = logits.masked_fill(self.barred, -torch.inf)
             return self.denoiser.embedding.clamp(x0_hat)
-        if self.temperature != 1.0:
+        temperature = self.sampling.temperature
+        if temperature != 1.0:
             evidence = self.denoiser.prior_logits(x_t, self.scheduler.logsnr(t).view(len(x_t), -1))
-            logits = evidence + (logits - evidence) / self.temperature
-        self.logits = logits.masked_fill_(self.barred, -torch.inf)
+            logits = evidence + (logits - evidence) / temperature
+        self.logits = self._steered(logits.masked_fill_(self.barred, -torch.inf), t)
         return self.denoiser.embedding.mean(self.logits)
+
+    def _steered(self, logits: Tensor, t: Tensor) -> Tensor:
+        """Logits as the control wants them."""
+        wanted = self.sampling
+        if wanted.control is None or wanted.guidance_scale == 0:
+            return logits
+        free = (self.attention_mask > 0) & ~self.known
+        given = nn.functional.one_hot(self.ids, logits.shape[-1]).to(logits.dtype) * self.known[..., None]
+        return tilted(
+            logits, t.view(len(logits), -1).expand_as(free), wanted.control, free, given,
+            guidance_scale=wanted.guidance_scale, rounds=wanted.guidance_rounds,
+        )  # fmt: skip
 
     def drawn(self, uniform: Tensor) -> Tensor:
         """Clean vectors of tokens drawn from the last call's distributions, [B, L, D]; uniform: in [0, 1), [B, L]."""
@@ -179,17 +210,17 @@ def walk(
         sampling: steps, sampler and temperature.
     """
     lengths = [len(plan.ids) for plan in plans]
-    reader = Reader(denoiser, scheduler, plans, vocabulary, sampling.temperature)
+    reader = Reader(denoiser, scheduler, plans, vocabulary, sampling)
     dim, device = denoiser.config.embedding_dim, reader.x0_known.device
     noise = OwnNoise(lengths, seeds, device)
     order = OwnNoise(lengths, [seed + 1 for seed in seeds], device).uniform()
 
     sampler = sampling.sampler_for(denoiser)
+    move = SAMPLERS.get(sampler, SAMPLERS["ddpm"])
 
     def step(scheduler: Scheduler, x_t: Tensor, x0_hat: Tensor, *arguments: Tensor | None) -> Tensor:
-        if sampler == CATEGORICAL:
-            return ddpm_step(scheduler, x_t, reader.drawn(noise.uniform()), *arguments[:-1], noise.normal(dim))
-        return SAMPLERS[sampler](scheduler, x_t, x0_hat, *arguments[:-1], noise.normal(dim))
+        goal = reader.drawn(noise.uniform()) if sampler == CATEGORICAL else x0_hat
+        return move(scheduler, x_t, goal, *arguments[:-1], noise.normal(dim))
 
     grid = scheduler.times(sampling.num_inference_steps)
     correct = keep_known(reader.x0_known, reader.known, scheduler) if reader.known.any() else None

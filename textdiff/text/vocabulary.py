@@ -38,6 +38,7 @@ class Vocabulary:
         self.spaced = torch.tensor([text.startswith(" ") and not text[1:2].isspace() for text in texts])
         self.white = torch.tensor([text[:1].isspace() for text in texts])
         self.space = torch.tensor([text == " " for text in texts])
+        self.joining = torch.tensor([text[:1].isalnum() and not self.words for text in texts])  # go on with a word
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, no special ones added."""
