@@ -39,7 +39,7 @@ FLOORS = {
         "embedding": 0, "transformer": 0, "tokenizer": 0, "blanks": 0, "vocabulary": 0, "presets": 0, "reports": 0,
         "optimizer": 0, "energies": 0, "steering": 0,
         "denoiser": 1, "data": 1, "card": 1, "settings": 1,
-        "objectives": 2, "loading": 2, "plans": 2, "causal_rows": 2, "sources": 2,
+        "objectives": 2, "estimate": 2, "loading": 2, "plans": 2, "causal_rows": 2, "sources": 2,
         "model": 3, "scoring": 3, "sampling": 3, "continuation": 3,
         "control": 4, "distillation": 4, "training": 4, "ranking": 4, "evaluation": 4,
         "language_model": 5, "infilling": 5, "run": 5,

@@ -20,6 +20,7 @@ from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
+from textdiff.text.estimate import estimate
 from textdiff.text.plans import Plan, barred_tokens, batch
 from textdiff.text.steering import tilted
 from textdiff.text.vocabulary import Vocabulary, draw
@@ -133,16 +134,16 @@ class Reader:
         self.logits = self.x0_known.new_empty(0)  # [B, L, V] after a call, tempered
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
-        logits, x0_hat = self.denoiser(
-            x_t, self.scheduler.logsnr(t),
-            attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known, x0_prev=x0_prev,
+        logits, x0_hat = estimate(
+            self.denoiser, self.scheduler, x_t, t, x0_prev,
+            attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known,
         )  # fmt: skip
         if not self.denoiser.config.categorical:
             self.logits = logits.masked_fill(self.barred, -torch.inf)
             return self.denoiser.embedding.clamp(x0_hat)
         temperature = self.sampling.temperature
         if temperature != 1.0:
-            evidence = self.denoiser.prior_logits(x_t, self.scheduler.logsnr(t).view(len(x_t), -1))
+            evidence = self.denoiser.prior_logits(x_t, self.scheduler.logsnr(t))
             logits = evidence + (logits - evidence) / temperature
         self.logits = self._steered(logits.masked_fill_(self.barred, -torch.inf), t)
         return self.denoiser.embedding.mean(self.logits)
@@ -155,7 +156,7 @@ class Reader:
         free = (self.attention_mask > 0) & ~self.known
         given = nn.functional.one_hot(self.ids, logits.shape[-1]).to(logits.dtype) * self.known[..., None]
         return tilted(
-            logits, t.view(len(logits), -1).expand_as(free), wanted.control, free, given,
+            logits, t, wanted.control, free, given,
             guidance_scale=wanted.guidance_scale, rounds=wanted.guidance_rounds,
         )  # fmt: skip
 

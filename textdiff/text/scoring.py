@@ -21,6 +21,7 @@ from textdiff.diffusion.losses import diffusion_density, logsnr_and_slope, prior
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
+from textdiff.text.estimate import estimate
 from textdiff.text.plans import Plan, batch
 
 ROWS_AT_ONCE = 64
@@ -73,8 +74,8 @@ def position_nats(
         logsnr, slope = logsnr_and_slope(scheduler, own.clone())
     x_t = scheduler.add_noise(x0, noise[..., :-1].to(device), own)
     given = {"attention_mask": mask, "known": known, "x0_known": x0}
-    first = denoiser(x_t, logsnr, **given).x0_hat if two_passes else None
-    logits, x0_hat = denoiser(x_t, logsnr, x0_prev=first, **given)
+    first = estimate(denoiser, scheduler, x_t, own, None, **given).x0_hat if two_passes else None
+    logits, x0_hat = estimate(denoiser, scheduler, x_t, own, first, **given)
     moving = (own > 0) & (own < 1)
     density = torch.where(moving, diffusion_density(x0, x0_hat, logsnr) * (slope * (1 + spread)).float(), 0.0)
     if not denoiser.config.categorical:

@@ -1,0 +1,75 @@
+"""One call of the denoiser where every token has its own time.
+
+A token that is on its way alone, all others of its text being clean or still pure noise, has nothing to tell them that
+they could use: they do not move. So the network is shown it as one that waits, and its evidence enters by the output
+prior alone. The logits are then what context says plus the exact evidence, by Bayes' rule; the integral of the
+diffusion term over the token's way is its cross-entropy given context (I-MMSE, arXiv cs/0412108), and nothing is lost
+to evidence that the network counted twice (docs/log.md has what that cost).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.denoiser import DenoiserOutput, TextDenoiser
+
+
+def estimate(
+    denoiser: TextDenoiser,
+    scheduler: Scheduler,
+    x_t: Tensor,
+    own: Tensor,
+    x0_prev: Tensor | None,
+    *,
+    attention_mask: Tensor,
+    known: Tensor,
+    x0_known: Tensor,
+) -> DenoiserOutput:
+    """Logits [B, L, V] and x0_hat [B, L, D] at every token's own time.
+
+    Arguments are those of `hidden_states`.
+    """
+    given = {"attention_mask": attention_mask, "known": known, "x0_known": x0_known}
+    hidden = hidden_states(denoiser, scheduler, x_t, own, x0_prev, **given)
+    return denoiser.read_out(hidden, x_t, scheduler.logsnr(own))
+
+
+def hidden_states(
+    denoiser: TextDenoiser,
+    scheduler: Scheduler,
+    x_t: Tensor,
+    own: Tensor,
+    x0_prev: Tensor | None,
+    *,
+    attention_mask: Tensor,
+    known: Tensor,
+    x0_known: Tensor,
+) -> Tensor:
+    """The transformer's last states, [B, L, H], from which logits are read.
+
+    Args:
+        denoiser: of the model.
+        scheduler: its noise curve.
+        x_t: noisy word vectors, [B, L, D].
+        own: times in [0, 1], [B, L], or [B, 1] where all move together.
+        x0_prev: an earlier estimate, [B, L, D], for self-conditioning; not read where a token is alone on its way.
+        attention_mask: [B, L], 0 = padding, otherwise the number of the segment.
+        known: bool [B, L], True = given.
+        x0_known: clean vectors, [B, L, D], read only where `known`.
+    """
+    logsnr = scheduler.logsnr(own)
+    if denoiser.config.categorical:
+        alone = alone_on_its_way(own.expand(attention_mask.shape), attention_mask, known)
+        logsnr = torch.where(alone, scheduler.logsnr(torch.ones_like(own)), logsnr)
+        x_t = x_t.masked_fill(alone[..., None], 0.0)
+        x0_prev = x0_prev if x0_prev is None else x0_prev.masked_fill(alone[..., None], 0.0)
+    return denoiser.hidden(x_t, logsnr, attention_mask, known, x0_known, x0_prev)
+
+
+def alone_on_its_way(own: Tensor, attention_mask: Tensor, known: Tensor) -> Tensor:
+    """Which tokens are neither noise nor clean, and the only ones of their segment; all [B, L], bool."""
+    moving = (own > 0) & (own < 1) & (attention_mask > 0) & ~known
+    peers = attention_mask[:, :, None] == attention_mask[:, None, :]
+    return moving & ((peers & moving[:, None, :]).sum(-1) == 1)
