@@ -23,7 +23,6 @@ from textdiff.diffusion.samplers import Denoiser, ddim_step
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times
 from textdiff.text.denoiser import TextDenoiser
-from textdiff.text.estimate import hidden_states
 from textdiff.text.model import DiffusionLMModel
 from textdiff.text.objectives import Rows, draw_rows
 
@@ -93,10 +92,7 @@ class Reader:
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
         rows, counted, logsnr = self.rows, self.rows.counted, self.scheduler.logsnr(t)
-        hidden = hidden_states(
-            self.denoiser, self.scheduler, x_t, t, x0_prev,
-            attention_mask=rows.attention_mask, known=rows.known, x0_known=self.x0,
-        )  # fmt: skip
+        hidden = self.denoiser.hidden(x_t, logsnr, rows.attention_mask, rows.known, self.x0, x0_prev)
         logits, estimate = self.denoiser.read_out(hidden[counted], x_t[counted], logsnr[counted])
         if self.temperature != 1.0:
             logits = logits / self.temperature
