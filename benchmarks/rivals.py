@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-LEVELS = 16  # noise levels, or sets of masked tokens, of each text
+LEVELS = 64  # noise levels, or sets of masked tokens, of each text
 KINDS = {  # model -> the command that trains it, before --preset, --output-dir, --data-dir and --seed
     "textdiff": [str(HERE.parent / "scripts" / "train.py"), "--use-cpu"],
     "autoregressive": [str(HERE / "autoregressive.py")],

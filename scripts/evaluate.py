@@ -55,7 +55,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add(
         "--training-files", nargs="+", metavar="FILE", help="the model's training text, for copies and counts"
     )
-    add("--levels", type=int, default=16, help="bound: noise levels a text (default: 16)")
+    add("--levels", type=int, default=32, help="bound: noise levels a text (default: 32)")
     add("--num-samples", type=int, help="texts to draw (default: 200); infill: candidates (default: 1)")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
     add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")

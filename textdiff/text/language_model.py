@@ -166,7 +166,7 @@ class DiffusionLM:
         template = Template((checked(prompt), ""), (Blank(low, high),))
         return self._fill(template, num_samples, rank, Sampling(**options))
 
-    def score(self, texts: str | Sequence[str], *, levels: int = 16, seed: int = 0) -> Bound:
+    def score(self, texts: str | Sequence[str], *, levels: int = 32, seed: int = 0) -> Bound:
         """Bound the negative log-likelihood of texts: nats per token, bits per byte, with a 95 % interval.
 
         Args:
