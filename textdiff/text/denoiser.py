@@ -105,6 +105,7 @@ class TextDenoiser(nn.Module):
         known: Tensor | None = None,
         x0_known: Tensor | None = None,
         x0_prev: Tensor | None = None,
+        shown: tuple[Tensor, Tensor] | None = None,
     ) -> DenoiserOutput:
         """Denoise.
 
@@ -116,9 +117,11 @@ class TextDenoiser(nn.Module):
             x0_known: clean vectors, [B, L, D], read only where `known`.
             x0_prev: an earlier estimate of x0 for self-conditioning (Analog Bits, arXiv 2208.04202), [B, L, D]; not
                 read where `known`.
+            shown: what the transformer sees in place of x_t and logsnr, [B, L, D] and [B, L]; the output prior still
+                takes its evidence from x_t.
         """
         logsnr = logsnr.view(len(x_t), -1)
-        hidden = self.hidden(x_t, logsnr, attention_mask, known, x0_known, x0_prev)
+        hidden = self.hidden(*(shown or (x_t, logsnr)), attention_mask, known, x0_known, x0_prev)
         return self.read_out(hidden, x_t, logsnr)
 
     def hidden(

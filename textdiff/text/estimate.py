@@ -29,26 +29,6 @@ def estimate(
 ) -> DenoiserOutput:
     """Logits [B, L, V] and x0_hat [B, L, D] at every token's own time.
 
-    Arguments are those of `hidden_states`.
-    """
-    given = {"attention_mask": attention_mask, "known": known, "x0_known": x0_known}
-    hidden = hidden_states(denoiser, scheduler, x_t, own, x0_prev, **given)
-    return denoiser.read_out(hidden, x_t, scheduler.logsnr(own))
-
-
-def hidden_states(
-    denoiser: TextDenoiser,
-    scheduler: Scheduler,
-    x_t: Tensor,
-    own: Tensor,
-    x0_prev: Tensor | None,
-    *,
-    attention_mask: Tensor,
-    known: Tensor,
-    x0_known: Tensor,
-) -> Tensor:
-    """The transformer's last states, [B, L, H], from which logits are read.
-
     Args:
         denoiser: of the model.
         scheduler: its noise curve.
@@ -60,12 +40,14 @@ def hidden_states(
         x0_known: clean vectors, [B, L, D], read only where `known`.
     """
     logsnr = scheduler.logsnr(own)
-    if denoiser.config.categorical:
-        alone = alone_on_its_way(own.expand(attention_mask.shape), attention_mask, known)
-        logsnr = torch.where(alone, scheduler.logsnr(torch.ones_like(own)), logsnr)
-        x_t = x_t.masked_fill(alone[..., None], 0.0)
-        x0_prev = x0_prev if x0_prev is None else x0_prev.masked_fill(alone[..., None], 0.0)
-    return denoiser.hidden(x_t, logsnr, attention_mask, known, x0_known, x0_prev)
+    given = {"attention_mask": attention_mask, "known": known, "x0_known": x0_known}
+    if not denoiser.config.categorical:
+        return denoiser(x_t, logsnr, x0_prev=x0_prev, **given)
+    alone = alone_on_its_way(own.expand(attention_mask.shape), attention_mask, known)
+    waiting = torch.where(alone, scheduler.logsnr(torch.ones_like(own)), logsnr)
+    x_seen = x_t.masked_fill(alone[..., None], 0.0)
+    x0_prev = x0_prev if x0_prev is None else x0_prev.masked_fill(alone[..., None], 0.0)
+    return denoiser(x_t, logsnr, shown=(x_seen, waiting), x0_prev=x0_prev, **given)
 
 
 def alone_on_its_way(own: Tensor, attention_mask: Tensor, known: Tensor) -> Tensor:
