@@ -7,7 +7,7 @@ import torch
 
 from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts
+from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 
 CURVE = Scheduler.adaptive([5.0, 1.0, -6.0])
 
@@ -37,6 +37,14 @@ def test_each_element_spends_its_share_of_the_clock_on_its_way() -> None:
     own = own_times(t, torch.tensor([[0.0, 0.3, 1.0]], dtype=torch.float64), torch.tensor([[4.0]]))
     moving = ((own > 0) & (own < 1)).double().mean(0)
     torch.testing.assert_close(moving, torch.full((3,), 0.2, dtype=torch.float64), atol=2e-4, rtol=0)
+
+
+def test_elements_leave_at_the_distance_asked_for_as_far_as_the_steps_allow() -> None:
+    count = torch.tensor([0.0, 1.0, 5.0, 21.0])
+    assert spread_of(0.5, count).tolist() == [0, 0, 2, 10]
+    assert spread_of(torch.tensor([1.0, 1.0, 0.0, 2.0]), count).tolist() == [0, 0, 0, 40]
+    assert spread_of(0.5, count, steps=16).tolist() == [0, 0, 2, 7]  # two of 16 steps for a way: eight ways at most
+    assert spread_of(0.5, count, steps=1).tolist() == [0, 0, 0, 0]
 
 
 def test_places_are_a_random_order_of_the_free_ones_of_a_group() -> None:
