@@ -43,6 +43,8 @@ FLOORS = {
         "model": 3, "scoring": 3, "sampling": 3, "continuation": 3,
         "control": 4, "distillation": 4, "training": 4, "ranking": 4, "evaluation": 4,
         "language_model": 5, "infilling": 5, "run": 5,
+        "classifier_config": 1, "classifier": 2, "labelled": 2, "classified": 3, "label_rows": 3,
+        "classifier_training": 6,
         "trees": 0, "penn_tags": 0, "treebanks": 1, "words": 1, "word_model": 3, "tagger": 4, "parser": 4,
         "oracles": 5, "oracle_training": 5,
     },

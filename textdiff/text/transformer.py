@@ -72,6 +72,14 @@ class LocalMix(nn.Module):
         return h + weight[0] * left + weight[1] * right
 
 
+class HeadNorm(nn.RMSNorm):
+    """RMS norm over each head's coordinates, in the dtype of its input: under autocast, weights are wider than that."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, heads, L, head_dim]."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class Block(nn.Module):
     """Attention and MLP, each behind a layer norm and a mix of neighbours, each added to its input.
 
@@ -84,8 +92,8 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(hidden)
         self.attention_mix = LocalMix(hidden)
         self.qkv = nn.Linear(hidden, 3 * hidden)
-        self.query_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
-        self.key_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
+        self.query_norm = HeadNorm(hidden // heads, eps=1e-6)
+        self.key_norm = HeadNorm(hidden // heads, eps=1e-6)
         self.attention_out = nn.Linear(hidden, hidden)
         self.mlp_norm = nn.LayerNorm(hidden)
         self.mlp_mix = LocalMix(hidden)
