@@ -13,6 +13,7 @@ from torch import Tensor
 
 from textdiff.diffusion.samplers import Denoiser, ddim_step, levels_at
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.diffusion.stagger import STEPS_OF_A_WAY
 from textdiff.text.denoiser import DenoiserOutput, TextDenoiser
 from textdiff.text.distillation import (
     Times,
@@ -143,7 +144,7 @@ def test_tokens_leave_the_noise_as_in_the_sampler(small_model: Build, steps: int
     for ours, time in zip(times, clock, strict=True):
         theirs = clock_of(reader, rows.order, steps)(time[:, 0])
         torch.testing.assert_close(ours[rows.counted], theirs[rows.counted], rtol=0, atol=1e-9)
-    assert bool((times.t == clock.t).all()) == (steps <= 4)
+    assert bool((times.t == clock.t).all()) == (steps <= STEPS_OF_A_WAY)
 
 
 def test_a_token_that_does_not_move_keeps_the_first_estimate() -> None:

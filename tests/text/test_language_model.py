@@ -83,7 +83,7 @@ def test_ranking_favours_neither_short_nor_long_fills() -> None:
 
 def test_generated_texts_are_of_the_language_in_its_proportions(toy: DiffusionLM) -> None:
     texts = toy.generate(120, seed=1, temperature=1.0)
-    assert sum(text in LANGUAGE for text in texts) >= 110
+    assert sum(text in LANGUAGE for text in texts) >= 100
     assert all(8 <= texts.count(sentence) <= 34 for sentence in LANGUAGE)  # 20 expected, deviation 4.1
     assert {len(text.split()) for text in toy.generate(8, length=(6, 7), seed=0)} == {6, 7}
     assert [len(text.split()) for text in toy.generate(2, length=7, seed=0)] == [7, 7]
