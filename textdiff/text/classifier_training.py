@@ -55,7 +55,7 @@ class Estimates:
         t = own_times(clock.clamp(min=0.0), start, spread)
         x0 = denoiser.embedding.embed(rows.input_ids)
         x_t = self.scheduler.add_noise(x0, rows.eps, t)
-        given = {"attention_mask": rows.attention_mask, "known": rows.known, "x0_known": x0}
+        given: dict[str, Any] = {"attention_mask": rows.attention_mask, "known": rows.known, "x0_known": x0}
         first, chosen = torch.zeros_like(x0), rows.self_conditioned
         if chosen.any():
             some = {name: value[chosen] for name, value in given.items()}

@@ -106,6 +106,8 @@ class TextDenoiser(nn.Module):
         x0_known: Tensor | None = None,
         x0_prev: Tensor | None = None,
         shown: tuple[Tensor, Tensor] | None = None,
+        temperature: float = 1.0,
+        barred: Tensor | None = None,
     ) -> DenoiserOutput:
         """Denoise.
 
@@ -119,10 +121,12 @@ class TextDenoiser(nn.Module):
                 read where `known`.
             shown: what the transformer sees in place of x_t and logsnr, [B, L, D] and [B, L]; the output prior still
                 takes its evidence from x_t.
+            temperature: divides the transformer's logits, not the evidence of x_t.
+            barred: bool [B, L, V], tokens that may not stand there.
         """
         logsnr = logsnr.view(len(x_t), -1)
         hidden = self.hidden(*(shown or (x_t, logsnr)), attention_mask, known, x0_known, x0_prev)
-        return self.read_out(hidden, x_t, logsnr)
+        return self.read_out(hidden, x_t, logsnr, temperature=temperature, barred=barred)
 
     def hidden(
         self,
@@ -175,12 +179,16 @@ class TextDenoiser(nn.Module):
             posterior = torch.softmax(self.embedding.logits(scaled), dim=-1)
         return nn.functional.linear(posterior.to(self.token_in.weight.dtype), self.token_in.weight.T)
 
-    def read_out(self, hidden: Tensor, x_t: Tensor, logsnr: Tensor) -> DenoiserOutput:
-        """Hidden states [..., H] with their x_t [..., D] and logsnr [...] -> logits and x0_hat."""
-        if not self.config.categorical:
-            x0_hat = self.head(hidden).float()
-            return DenoiserOutput(self.embedding.logits(x0_hat), x0_hat)
-        return self.combine(self.head(hidden), self.prior_logits(x_t, logsnr))
+    def read_out(
+        self, hidden: Tensor, x_t: Tensor, logsnr: Tensor, *, temperature: float = 1.0, barred: Tensor | None = None
+    ) -> DenoiserOutput:
+        """Hidden states [..., H] with their x_t [..., D] and logsnr [...] -> logits and x0_hat; see `forward`."""
+        network = self.head(hidden)
+        if self.config.categorical:
+            return self.combine(network, self.prior_logits(x_t, logsnr), temperature=temperature, barred=barred)
+        x0_hat = network.float()
+        logits = self.embedding.logits(x0_hat)
+        return DenoiserOutput(logits if barred is None else logits.masked_fill(barred, -torch.inf), x0_hat)
 
     def prior_logits(self, x_t: Tensor, logsnr: Tensor) -> Tensor:
         """The output prior -|x_t - alpha e_w|^2 / (2 sigma^2) up to a constant, [..., V] in float32.
@@ -193,10 +201,14 @@ class TextDenoiser(nn.Module):
             snr, alpha = logsnr.exp().float()[..., None], torch.sigmoid(logsnr).sqrt().float()[..., None]
             return snr * self.embedding.logits(x_t.float() / alpha)
 
-    def combine(self, network: Tensor, prior: Tensor) -> DenoiserOutput:
-        """The head's logits and the output prior, [..., V] each -> logits and x0_hat, in float32."""
+    def combine(
+        self, network: Tensor, prior: Tensor, *, temperature: float = 1.0, barred: Tensor | None = None
+    ) -> DenoiserOutput:
+        """The head's logits and the output prior, [..., V] each -> logits and x0_hat, in float32; see `forward`."""
         with torch.autocast(network.device.type, enabled=False):
-            logits = network.float() + prior
+            logits = torch.add(prior, network.float(), alpha=1 / temperature)
+            if barred is not None:
+                logits = logits.masked_fill(barred, -torch.inf)
             return DenoiserOutput(logits, self.embedding.mean(logits))
 
 

@@ -9,6 +9,8 @@ to evidence that the network counted twice (docs/log.md has what that cost).
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,8 @@ def estimate(
     attention_mask: Tensor,
     known: Tensor,
     x0_known: Tensor,
+    temperature: float = 1.0,
+    barred: Tensor | None = None,
 ) -> DenoiserOutput:
     """Logits [B, L, V] and x0_hat [B, L, D] at every token's own time.
 
@@ -38,16 +42,21 @@ def estimate(
         attention_mask: [B, L], 0 = padding, otherwise the number of the segment.
         known: bool [B, L], True = given.
         x0_known: clean vectors, [B, L, D], read only where `known`.
+        temperature: divides the transformer's logits, not the evidence of x_t.
+        barred: bool [B, L, V], tokens that may not stand there.
     """
     logsnr = scheduler.logsnr(own)
-    given = {"attention_mask": attention_mask, "known": known, "x0_known": x0_known}
+    call = partial(
+        denoiser, x_t, logsnr, attention_mask=attention_mask, known=known, x0_known=x0_known,
+        temperature=temperature, barred=barred,
+    )  # fmt: skip
     if not denoiser.config.categorical:
-        return denoiser(x_t, logsnr, x0_prev=x0_prev, **given)
+        return call(x0_prev=x0_prev)
     alone = alone_on_its_way(own.expand(attention_mask.shape), attention_mask, known)
     waiting = torch.where(alone, scheduler.logsnr(torch.ones_like(own)), logsnr)
     x_seen = x_t.masked_fill(alone[..., None], 0.0)
     x0_prev = x0_prev if x0_prev is None else x0_prev.masked_fill(alone[..., None], 0.0)
-    return denoiser(x_t, logsnr, shown=(x_seen, waiting), x0_prev=x0_prev, **given)
+    return call(shown=(x_seen, waiting), x0_prev=x0_prev)
 
 
 def alone_on_its_way(own: Tensor, attention_mask: Tensor, known: Tensor) -> Tensor:

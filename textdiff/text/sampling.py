@@ -137,27 +137,24 @@ class Reader:
         logits, x0_hat = estimate(
             self.denoiser, self.scheduler, x_t, t, x0_prev,
             attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known,
+            temperature=self.sampling.temperature, barred=self.barred,
         )  # fmt: skip
+        self.logits = logits
         if not self.denoiser.config.categorical:
-            self.logits = logits.masked_fill(self.barred, -torch.inf)
             return self.denoiser.embedding.clamp(x0_hat)
-        temperature = self.sampling.temperature
-        if temperature != 1.0:
-            evidence = self.denoiser.prior_logits(x_t, self.scheduler.logsnr(t))
-            logits = evidence + (logits - evidence) / temperature
-        self.logits = self._steered(logits.masked_fill_(self.barred, -torch.inf), t)
+        if self.sampling.control is None or self.sampling.guidance_scale == 0:
+            return x0_hat
+        self.logits = self._steered(self.sampling.control, t)
         return self.denoiser.embedding.mean(self.logits)
 
-    def _steered(self, logits: Tensor, t: Tensor) -> Tensor:
-        """Logits as the control wants them."""
-        wanted = self.sampling
-        if wanted.control is None or wanted.guidance_scale == 0:
-            return logits
+    def _steered(self, control: Energy, t: Tensor) -> Tensor:
+        """The last logits as the control wants them."""
+        logits = self.logits
         free = (self.attention_mask > 0) & ~self.known
         given = nn.functional.one_hot(self.ids, logits.shape[-1]).to(logits.dtype) * self.known[..., None]
         return tilted(
-            logits, t, wanted.control, free, given,
-            guidance_scale=wanted.guidance_scale, rounds=wanted.guidance_rounds,
+            logits, t, control, free, given,
+            guidance_scale=self.sampling.guidance_scale, rounds=self.sampling.guidance_rounds,
         )  # fmt: skip
 
     def drawn(self, uniform: Tensor) -> Tensor:

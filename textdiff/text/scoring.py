@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,7 @@ def position_nats(
     with torch.inference_mode(False):
         logsnr, slope = logsnr_and_slope(scheduler, own.clone())
     x_t = scheduler.add_noise(x0, noise[..., :-1].to(device), own)
-    given = {"attention_mask": mask, "known": known, "x0_known": x0}
+    given: dict[str, Any] = {"attention_mask": mask, "known": known, "x0_known": x0}
     first = estimate(denoiser, scheduler, x_t, own, None, **given).x0_hat if two_passes else None
     logits, x0_hat = estimate(denoiser, scheduler, x_t, own, first, **given)
     moving = (own > 0) & (own < 1)
