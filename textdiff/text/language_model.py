@@ -237,15 +237,17 @@ class DiffusionLM:
             raise ValueError(f"length is {length}: it must be 1 to {self.window} tokens, or a rising range of that.")
         return low, high
 
-    def _walk(self, plans: list[Plan], seeds: list[int], sampling: Sampling) -> Iterator[Readings]:
-        return walk(self.denoiser, self.scheduler, self.vocabulary, plans, seeds, sampling)
+    def _walk(
+        self, plans: list[Plan], seeds: list[int], sampling: Sampling, *, last_only: bool = False
+    ) -> Iterator[Readings]:
+        return walk(self.denoiser, self.scheduler, self.vocabulary, plans, seeds, sampling, last_only=last_only)
 
     def _denoise(self, plans: list[Plan], seeds: list[int], sampling: Sampling) -> Readings:
         """The last readings of all plans, some at a time."""
         found: Readings = []
         for at in range(0, len(plans), CANDIDATES_AT_ONCE):
             part = slice(at, at + CANDIDATES_AT_ONCE)
-            *_, last = self._walk(plans[part], seeds[part], sampling)
+            (last,) = self._walk(plans[part], seeds[part], sampling, last_only=True)
             found += last
         return found
 

@@ -159,7 +159,7 @@ class Reader:
 
     def drawn(self, uniform: Tensor) -> Tensor:
         """Clean vectors of tokens drawn from the last call's distributions, [B, L, D]; uniform: in [0, 1), [B, L]."""
-        ids = draw(self.logits.flatten(0, 1), uniform.flatten())
+        ids = draw(self.logits.flatten(0, 1), uniform.to(self.logits.dtype).flatten())
         return self.denoiser.embedding.embed(ids).view_as(self.x0_known)
 
 
@@ -196,6 +196,8 @@ def walk(
     plans: Sequence[Plan],
     seeds: Sequence[int],
     sampling: Sampling,
+    *,
+    last_only: bool = False,
 ) -> Iterator[Readings]:
     """Denoise plans together and yield what their blanks read after every call of the denoiser; the last is the result.
 
@@ -206,6 +208,7 @@ def walk(
         plans: B candidates.
         seeds: one number for each candidate's noise.
         sampling: steps, sampler and temperature.
+        last_only: yield the result alone.
     """
     lengths = [len(plan.ids) for plan in plans]
     reader = Reader(denoiser, scheduler, plans, vocabulary, sampling)
@@ -231,8 +234,9 @@ def walk(
             reader, start, torch.cat([grid, grid.new_zeros(1)]), scheduler, step=step, correct=correct,
             own_times=clock_of(reader, order, sampling.num_inference_steps), generator=unused,
         )  # fmt: skip
-        for _ in states:
-            yield read_blanks(reader.logits, plans, vocabulary)
+        for state in states:
+            if not last_only or state.nfe > sampling.num_inference_steps:
+                yield read_blanks(reader.logits, plans, vocabulary)
 
 
 def clock_of(reader: Reader, order: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
