@@ -1,4 +1,4 @@
-"""Training of oracles: rows are functions of their index, batches hold like lengths, a run learns and resumes."""
+"""Training of oracles: rows depend on their index alone, batches hold like lengths, a run resumes."""
 
 import argparse
 import json

@@ -15,7 +15,7 @@ from textdiff.text.word_model import WORDS_FILE
 from textdiff.text.words import EncoderShape
 
 SMALL = EncoderShape(hidden=16, layers=1, heads=2, intermediate=32, buckets=64)
-TEXT = [["The", "dog", "’s", "bowl"], [], ["A", "cat"], ["Nobody", "knows", "whose", "dog", "it", "was", "."]]
+TEXT = [["The", "dog", "’s", "bowl"], [], ["A", "cat"], "Nobody knows whose dog it was .".split()]
 
 
 def untrained(kind: type, seed: int = 0):
