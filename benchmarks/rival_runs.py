@@ -63,9 +63,9 @@ def train_rival(
     preset = rivalled_preset(args)
     from transformers import set_seed
 
-    from textdiff.text.run import RUN_FILE, finish_run, preset_data, training_arguments
+    from textdiff.text.run import RUN_FILE, finish_run, preset_data
     from textdiff.text.tokenizer import save_tokenizer
-    from textdiff.text.training import DiffusionTrainer, EMACallback, latest_checkpoint
+    from textdiff.text.training import DiffusionTrainer, EMACallback, latest_checkpoint, training_arguments
 
     folder = Path(args.output_dir)
     checkpoint = latest_checkpoint(folder)
@@ -79,7 +79,7 @@ def train_rival(
     )  # fmt: skip
     trainer = DiffusionTrainer(
         model=model, train_dataset=train, eval_dataset=validation, ema=EMACallback(model, EMA_DECAY),
-        args=training_arguments(settings, replace(preset, max_steps=train.total // preset.batch_size)),
+        args=training_arguments(settings, **{**preset.rates(), "max_steps": train.total // preset.batch_size}),
     )  # fmt: skip
     if trainer.is_world_process_zero():
         save_tokenizer(data.tokenizer, folder)  # which another process may have dropped as a stale one

@@ -13,7 +13,6 @@ goes on from the last checkpoint.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from textdiff.cli import run
 from textdiff.text.presets import PRESETS, Preset
 from textdiff.text.settings import (
-    changed_settings,
     check_options,
+    check_parts,
+    claim_record,
     is_first_process,
     read_record,
-    run_settings,
     write_record,
 )
 
@@ -112,22 +111,9 @@ def find_sources(args: argparse.Namespace, teacher: Path) -> tuple[argparse.Name
     chosen.validation_files = args.validation_files or chosen.validation_files
     preset = PRESETS.get(args.preset or settings.get("preset", "tiny"), PRESETS["tiny"])
     batch = args.batch_size if args.batch_size is not None else preset.batch_size
-    parts = int(os.environ.get("WORLD_SIZE", "1")) * args.gradient_accumulation_steps
-    if batch % parts:
-        raise ValueError(
-            f"--batch-size is {batch}: give a multiple of processes x accumulation steps, {parts}."
-        )
+    check_parts(batch, args.gradient_accumulation_steps)
     rates = {"max_steps": args.steps_per_round, "learning_rate": args.learning_rate, "batch_size": batch}
     return chosen, replace(preset, **rates)
-
-
-def check_same_run(args: argparse.Namespace) -> None:
-    """Write the command's settings into the output folder; refuse to go on with a distillation of others."""
-    folder, record = Path(args.output_dir), Path(args.output_dir, RECORD)
-    settings, before = run_settings(args), read_record(record).get("settings", {})
-    changed_settings(folder, before, settings, resuming=True, kind="distillation")
-    if not before and is_first_process():
-        write_record(record, {"settings": settings})
 
 
 def train_student(
@@ -142,13 +128,13 @@ def train_student(
 
     from textdiff.text.distillation import Distillation
     from textdiff.text.model import DiffusionLMModel
-    from textdiff.text.run import training_arguments
     from textdiff.text.training import (
         DiffusionTrainer,
         EMACallback,
         drop_half_written,
         latest_checkpoint,
         saving,
+        training_arguments,
     )
 
     set_seed(args.seed)
@@ -159,7 +145,7 @@ def train_student(
     model = DiffusionLMModel.from_pretrained(teacher, dtype=torch.float32)
     pair = Distillation(model, steps, seed=args.seed + steps, teacher_temperature=temperature)
     ema = EMACallback(pair, args.ema_decay)
-    arguments = training_arguments(settings, preset)
+    arguments = training_arguments(settings, **preset.rates())
     trainer = DiffusionTrainer(
         model=pair, args=arguments, train_dataset=rows[0], eval_dataset=rows[1], ema=ema
     )
@@ -202,7 +188,7 @@ def main(argv: list[str] | None = None) -> None:
     teacher = find_teacher(args)
     sources, preset = find_sources(args, teacher)
     texts = training_texts(sources, preset)
-    check_same_run(args)
+    claim_record(args, Path(args.output_dir, RECORD), kind="distillation")
     config = read_config(teacher)
     window, tokenizer = config["max_position_embeddings"], read_tokenizer(teacher, config["vocab_size"])
     parts = [pieces(part, tokenizer, window, seed=args.seed + k) for k, part in enumerate(texts)]

@@ -14,20 +14,17 @@ as it is. Stopped and started again with the same command, a run goes on from it
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
-from textdiff.text.presets import PRESETS
 from textdiff.text.settings import (
-    changed_settings,
     check_options,
+    check_parts,
+    claim_record,
     is_first_process,
     read_record,
-    run_settings,
     write_record,
 )
 
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
 
 RECORD = "classifier_training.json"
 VALIDATION_TEXTS = 1024
+FIGURES = ("eval_loss", "eval_accuracy", "eval_precision", "eval_recall")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -106,25 +104,7 @@ def check_options_and_batches(args: argparse.Namespace) -> None:
     for name in ("hidden_size", "layers", "heads"):
         if (given := getattr(args, name)) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
-    parts = int(os.environ.get("WORLD_SIZE", "1")) * args.gradient_accumulation_steps
-    if args.batch_size % parts:
-        raise ValueError(
-            f"--batch-size is {args.batch_size}: give a multiple of processes x accumulation steps, {parts}."
-        )
-
-
-def check_same_run(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the command's settings into the output folder; refuse to go on with those of another.
-
-    Returns:
-        the facts of the run, if it has come to its end.
-    """
-    folder, record = Path(args.output_dir), Path(args.output_dir, RECORD)
-    settings, before = run_settings(args), read_record(record)
-    changed_settings(folder, before.get("settings", {}), settings, resuming=True, kind="classifier")
-    if not before and is_first_process():
-        write_record(record, {"settings": settings})
-    return before.get("facts", {})
+    check_parts(args.batch_size, args.gradient_accumulation_steps)
 
 
 def train(
@@ -133,13 +113,19 @@ def train(
     """Train to the end and leave the averaged classifier in the folder. Returns the facts of the run."""
     from textdiff.text.classifier_training import ClassifierTrainer, ClassifierTraining
     from textdiff.text.label_rows import LabelRows, collate, encode
-    from textdiff.text.run import training_arguments
-    from textdiff.text.training import EMACallback, drop_half_written, latest_checkpoint, saving
+    from textdiff.text.training import (
+        EMACallback,
+        drop_half_written,
+        latest_checkpoint,
+        saving,
+        training_arguments,
+    )
 
     folder = Path(args.output_dir)
     texts = [encode(part, lm.vocabulary, classifier.config) for part in parts]
-    rates = {"max_steps": args.max_steps, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    arguments = training_arguments(args, replace(PRESETS["tiny"], **rates))
+    arguments = training_arguments(
+        args, max_steps=args.max_steps, batch_size=args.batch_size, learning_rate=args.learning_rate
+    )
     if is_first_process():
         drop_half_written(folder)
     model = ClassifierTraining(classifier, lm, seed=args.seed)
@@ -165,9 +151,6 @@ def train(
     return facts
 
 
-FIGURES = ("eval_loss", "eval_accuracy", "eval_precision", "eval_recall")
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run one training from start, or from its last checkpoint, to the end."""
     args = parse_args(argv)
@@ -181,7 +164,7 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.manual_seed(args.seed)
     classifier = make_classifier(args, lm, parts[0])
-    facts = check_same_run(args)
+    facts = claim_record(args, Path(args.output_dir, RECORD), kind="classifier").get("facts", {})
     if not facts:
         from transformers import set_seed
 

@@ -143,7 +143,7 @@ def test_langevin_works_inside_a_sampler() -> None:
     assert (steered - target).abs().mean() < 0.8 * (free - target).abs().mean()
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"learning_rate": 0.0}, {"fluency": -1.0}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"learning_rate": 0.0}, {"fluency": -1.0}, {"fluency": float("nan")}])
 def test_langevin_refuses_numbers_out_of_range(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at least 1, above 0 and at least 0"):
         langevin(bowl(torch.zeros(1)), SCHEDULERS["clean end"], **wrong)

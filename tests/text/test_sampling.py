@@ -7,7 +7,8 @@ import torch
 
 from textdiff.diffusion.samplers import SAMPLERS
 from textdiff.text.language_model import DiffusionLM
-from textdiff.text.sampling import OwnNoise, Sampling
+from textdiff.text.plans import blank_plan
+from textdiff.text.sampling import OwnNoise, Reader, Sampling
 
 CHANCES = (0.55, 0.3, 0.15)
 
@@ -48,6 +49,17 @@ def test_drawn_tokens_have_the_chances_of_the_model_in_any_number_of_steps(
 def test_means_lose_the_chances_where_steps_are_few(loner: DiffusionLM) -> None:
     """What the categorical sampler is for: a step towards the mean favours the likeliest word."""
     assert shares(loner, num_inference_steps=1, temperature=1.0, sampler="ddpm")[0] > CHANCES[0] + 0.1
+
+
+def test_the_end_of_the_unit_interval_draws_no_barred_token(bpe_lm: DiffusionLM) -> None:
+    """A float64 number just below one is one in float32; the last token of the vocabulary is barred here."""
+    bars = bpe_lm.vocabulary.barred(2)
+    bars[:, -1] = True
+    reader = Reader(bpe_lm.denoiser, bpe_lm.scheduler, [blank_plan(2)], bpe_lm.vocabulary, Sampling())
+    reader.barred = bars[None]
+    reader(torch.zeros_like(reader.x0_known), torch.ones(1, 2, dtype=torch.float64), None)
+    x0 = reader.drawn(torch.full((1, 2), 1 - 2.0**-53, dtype=torch.float64))
+    assert not bars[:, bpe_lm.denoiser.embedding.round(x0)[0]].any()
 
 
 def test_own_noise_does_not_depend_on_the_padding() -> None:
@@ -106,7 +118,11 @@ def test_control_at_scale_0_changes_nothing(bpe_lm: DiffusionLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [({"guidance_scale": -1.0}, "at least 0"), ({"guidance_rounds": 0}, "at least 1")]
+    ("wrong", "named"),
+    [
+        ({"guidance_scale": -1.0}, "at least 0"), ({"guidance_scale": float("nan")}, "at least 0"),
+        ({"guidance_rounds": 0}, "at least 1"),
+    ],
 )
 def test_guidance_out_of_range_is_refused(wrong: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):

@@ -11,6 +11,8 @@ from textdiff.text.settings import (
     RESUMABLE,
     changed_settings,
     check_options,
+    check_parts,
+    claim_record,
     is_first_process,
     read_record,
     run_settings,
@@ -53,8 +55,32 @@ def test_other_options_out_of_range(changes: dict, message: str) -> None:
         dict.fromkeys(POSITIVE), dict.fromkeys(POSITIVE, 1e-9),
     ],
 )  # fmt: skip
-def test_options_in_range_pass(changes: dict) -> None:
-    check_options(options(**changes))
+def test_options_in_range_pass_as_they_are(changes: dict) -> None:
+    given = options(**changes)
+    check_options(given)
+    assert given == options(**changes)
+
+
+def test_a_batch_divides_among_processes_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_parts(12, 3)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check_parts(12, 3)
+    with pytest.raises(ValueError, match="^--batch-size is 9: give a multiple of .*, 2 x 3.$"):
+        check_parts(9, 3)
+
+
+def test_a_record_is_claimed_once_and_by_the_same_settings_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "record.json"
+    assert claim_record(options(seed=3), path, kind="distillation") == {}
+    write_record(path, {**read_record(path), "facts": 7})
+    assert claim_record(options(seed=3, output_dir="other"), path, kind="distillation")["facts"] == 7
+    with pytest.raises(ValueError, match=r"holds a distillation with other settings \(seed\)"):
+        claim_record(options(seed=4), path, kind="distillation")
+    monkeypatch.setenv("RANK", "1")
+    claim_record(options(), tmp_path / "second" / "record.json", kind="run")
+    assert not (tmp_path / "second").exists()
 
 
 def test_an_output_folder_may_be_missing_or_a_folder_and_nothing_else(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def langevin(
     Raises:
         ValueError: If steps is below 1, or learning_rate is not above 0, or fluency is below 0.
     """
-    if steps < 1 or not learning_rate > 0 or fluency < 0:
+    if steps < 1 or not learning_rate > 0 or not fluency >= 0:
         raise ValueError(
             f"steps, learning_rate and fluency are {steps}, {learning_rate} and {fluency}: "
             "give at least 1, above 0 and at least 0"

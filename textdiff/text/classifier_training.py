@@ -60,8 +60,8 @@ class Estimates:
         if chosen.any():
             some = {name: value[chosen] for name, value in given.items()}
             first[chosen] = estimate(denoiser, self.scheduler, x_t[chosen], t[chosen], None, **some).x0_hat
-        logits = estimate(denoiser, self.scheduler, x_t, t, first, **given).logits
-        x0_hat = denoiser.embedding.mean(logits.masked_fill(self.banned.to(logits.device), -torch.inf))
+        barred = self.banned.to(x0.device).expand(*x0.shape[:2], -1)
+        x0_hat = estimate(denoiser, self.scheduler, x_t, t, first, barred=barred, **given).x0_hat
         seen = torch.where((clean | rows.known)[..., None], x0, x0_hat)
         return seen * (rows.attention_mask > 0)[..., None], torch.where(clean, 0.0, t)
 

@@ -2,22 +2,26 @@
 
 An energy takes p [B, L, V], every position's distribution over tokens (zeros on padding), and t, and gives [B]; low is
 good. One that stands for a condition y is -log p(y | text), so energies of several conditions add up:
-`topic + 2 * Keywords(...)`. Write your own as a function of (p, t); `TextEnergy` is there for the arithmetic.
+`topic + 2 * Contains(...)`. Write your own as a function of (p, t); `TextEnergy` is there for the arithmetic.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from textdiff.diffusion.guidance import Energy
+
 CERTAIN = 1e-6  # chances this close to 0 or 1 cost no more
 
 
-class TextEnergy:
+class TextEnergy(ABC):
     """An energy that can be added to others and multiplied by a number."""
 
+    @abstractmethod
     def __call__(self, p: Tensor, t: Tensor) -> Tensor:
         """The energy of every text, [B] in nats.
 
@@ -25,9 +29,8 @@ class TextEnergy:
             p: distributions over tokens, [B, L, V]; zeros on padding, one token where it is given.
             t: times in [0, 1] of the noise they were estimated under, [B, L].
         """
-        raise NotImplementedError
 
-    def __add__(self, other: TextEnergy) -> TextEnergy:
+    def __add__(self, other: Energy) -> TextEnergy:
         return Weighted([(1.0, self), (1.0, other)])
 
     def __mul__(self, weight: float) -> TextEnergy:
@@ -39,7 +42,7 @@ class TextEnergy:
 class Weighted(TextEnergy):
     """A weighted sum of energies."""
 
-    def __init__(self, terms: Sequence[tuple[float, TextEnergy]]) -> None:
+    def __init__(self, terms: Sequence[tuple[float, Energy]]) -> None:
         self.terms = list(terms)
 
     def __call__(self, p: Tensor, t: Tensor) -> Tensor:

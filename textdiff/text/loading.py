@@ -74,7 +74,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: if it is not the JSON of one of our models.
     """
     path = folder / CONFIG_FILE
-    config = _read_json(path, "give a folder written by save_pretrained or scripts/train.py")
+    config = read_json(path, "give a folder written by save_pretrained or scripts/train.py")
     if config.get("model_type") != MODEL_TYPE:
         raise ValueError(
             f"{path} describes a model of type {config.get('model_type')!r}, not {MODEL_TYPE!r}: give another."
@@ -107,7 +107,7 @@ def read_denoiser(folder: Path, config: Mapping[str, Any]) -> TextDenoiser:
     state = {
         name.removeprefix(prefix): tensor.to(torch.float32, copy=True)
         for path in _weight_files(folder)
-        for name, tensor in _read_tensors(path).items()
+        for name, tensor in read_tensors(path).items()
     }
     with torch.random.fork_rng(devices=[]):  # for weights soon replaced; a meta device costs a second of imports
         denoiser = TextDenoiser(denoiser_config(config))
@@ -133,7 +133,7 @@ def _weight_files(folder: Path) -> list[Path]:
         raise FileNotFoundError(
             f"No weights in {folder} ({WEIGHTS_FILE} is missing): copy them, or train with scripts/train.py."
         )
-    names = _read_json(folder / INDEX_FILE, "copy it again").get("weight_map")
+    names = read_json(folder / INDEX_FILE, "copy it again").get("weight_map")
     if not isinstance(names, dict) or not names:
         raise ValueError(f"{folder / INDEX_FILE} names no weights: copy it again from its source.")
     files = [folder / Path(str(name)).name for name in sorted(set(names.values()))]
@@ -143,15 +143,25 @@ def _weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     try:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or corrupted ({error}): copy it again from its source.") from error
 
 
-def _read_json(path: Path, advice: str) -> dict[str, Any]:
-    """A JSON object from a file."""
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        FileNotFoundError: if it is missing; `advice` says what to do.
+        ValueError: if it is no JSON object.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: {advice}.")
     try:

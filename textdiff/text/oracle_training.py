@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 
 from textdiff.text.training import (
     DiffusionTrainer,
@@ -23,6 +22,7 @@ from textdiff.text.training import (
     drop_half_written,
     latest_checkpoint,
     saving,
+    training_arguments,
     write_curves,
 )
 from textdiff.text.word_model import WordModel
@@ -116,9 +116,14 @@ def train_oracle(
     drop_half_written(folder)
     checkpoint = latest_checkpoint(folder)
     ema = EMACallback(model, args.ema_decay)
+    settings = argparse.Namespace(**vars(args), gradient_accumulation_steps=1, bf16=False, compile=False)
+    arguments = training_arguments(
+        settings, max_steps=args.max_steps, batch_size=args.batch_size, learning_rate=args.learning_rate,
+        warmup_steps=0.05, label_names=["targets"],
+    )  # fmt: skip
     trainer = DiffusionTrainer(
         model=model,
-        args=_arguments(args),
+        args=arguments,
         train_dataset=train,
         eval_dataset=dev,
         data_collator=model.collate,
@@ -136,33 +141,3 @@ def train_oracle(
         "development_loss": round(loss, 4),
         "seconds": None if checkpoint else round(done.metrics["train_runtime"]),  # of unbroken runs
     }
-
-
-def _arguments(args: argparse.Namespace) -> TrainingArguments:
-    """The Trainer's settings."""
-    on_cpu = args.use_cpu or not torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=args.output_dir,
-        max_steps=args.max_steps,
-        per_device_train_batch_size=args.batch_size,
-        per_device_eval_batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        weight_decay=0.05,
-        adam_beta1=0.9,
-        adam_beta2=0.95,
-        max_grad_norm=1.0,
-        warmup_steps=0.05,
-        lr_scheduler_type="cosine",
-        logging_steps=args.logging_steps,
-        save_steps=args.save_steps,
-        save_total_limit=2,
-        eval_strategy="steps",
-        eval_steps=args.eval_steps,
-        prediction_loss_only=True,
-        label_names=["targets"],  # tells Trainer that evaluation has a loss
-        use_cpu=on_cpu,
-        seed=args.seed,
-        report_to=[],
-        dataloader_pin_memory=not on_cpu,
-        remove_unused_columns=False,
-    )

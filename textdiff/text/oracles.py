@@ -17,11 +17,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
-from textdiff.text.loading import CONFIG_FILE
+from textdiff.text.loading import CONFIG_FILE, read_json
 from textdiff.text.parser import Parser
 from textdiff.text.tagger import Tagger
 from textdiff.text.trees import Span, read_trees
-from textdiff.text.word_model import read_json
+from textdiff.text.word_model import ADVICE
 from textdiff.text.words import check_sentences
 
 
@@ -57,7 +57,7 @@ def oracle_by_name(name: str) -> TagOracle | ParseOracle:
             f"Unknown oracle {name!r}: give a folder written by scripts/train_oracle.py, or the name of "
             f"a model as {', '.join(f'{known}:MODEL' for known in _PACKAGES)}."
         )
-    kind = read_json(path / CONFIG_FILE).get("model_type")
+    kind = read_json(path / CONFIG_FILE, ADVICE).get("model_type")
     return Parser.load(path) if kind == Parser.KIND else Tagger.load(path)
 
 

@@ -38,6 +38,10 @@ class Preset:
     max_steps: int = 2600
     learning_rate: float = 1.5e-3
 
+    def rates(self) -> dict[str, Any]:
+        """How long, in which batches and how fast to train: arguments of `training_arguments`."""
+        return {"max_steps": self.max_steps, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
+
 
 E2E: dict[str, Any] = {
     "sources": {"e2e/diffusion_lm/src1_train.txt.gz": 1.0}, "text_after": "||",
@@ -53,7 +57,7 @@ ENGLISH_TESTS = {
 PRESETS = {preset.name: preset for preset in (
     Preset(
         name="english",
-        about="the bundled model: general simple English, 7 M parameters; about 55 min on 2 cores",
+        about="the bundled model: general simple English, 7 M parameters; about 45 min on 2 cores",
         sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS, model={"stagger": 1.0}, batch_size=16, max_steps=5200,
     ),
     Preset(

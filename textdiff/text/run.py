@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 
 from textdiff.text.data import PackedRows, pieces
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
@@ -21,6 +20,7 @@ from textdiff.text.presets import PRESETS, Preset
 from textdiff.text.settings import (
     changed_settings,
     check_options,
+    check_parts,
     is_first_process,
     read_record,
     run_settings,
@@ -34,6 +34,7 @@ from textdiff.text.training import (
     drop_half_written,
     latest_checkpoint,
     saving,
+    training_arguments,
     write_curves,
 )
 
@@ -52,7 +53,7 @@ def train(args: argparse.Namespace) -> None:
     preset = _preset(args)
     folder = Path(args.output_dir)
     texts = training_texts(args, preset)
-    arguments = training_arguments(args, preset)
+    arguments = training_arguments(args, **preset.rates())
     with arguments.main_process_first(local=False):
         checkpoint = latest_checkpoint(folder)
         _check_same_run(args, folder, resuming=checkpoint is not None)
@@ -105,12 +106,7 @@ def _preset(args: argparse.Namespace) -> Preset:
     for name in ("max_steps", "batch_size", "learning_rate", "recipe"):
         given = getattr(args, name)
         values[name] = given if given is not None else values[name]
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if values["batch_size"] % (world * args.gradient_accumulation_steps):
-        raise ValueError(
-            f"--batch-size is {values['batch_size']}: give a multiple of processes x accumulation steps, "
-            f"{world} x {args.gradient_accumulation_steps}."
-        )
+    check_parts(values["batch_size"], args.gradient_accumulation_steps)
     return Preset(**values)
 
 
@@ -184,38 +180,3 @@ def _model(preset: Preset, tokenizer: Tokenizer, train_pieces: Sequence[np.ndarr
     counts = np.bincount([len(piece) for piece in train_pieces]).tolist()
     config = make(**preset.model, vocab_size=tokenizer.get_vocab_size(), length_counts=counts, noise_seed=seed)
     return DiffusionLMModel(config)
-
-
-def training_arguments(args: argparse.Namespace, preset: Preset) -> TrainingArguments:
-    """The Trainer's settings for a run of this preset."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    on_cpu = args.use_cpu or not torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=args.output_dir,
-        max_steps=preset.max_steps,
-        per_device_train_batch_size=preset.batch_size // (world * args.gradient_accumulation_steps),
-        per_device_eval_batch_size=max(1, preset.batch_size // world),
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        learning_rate=preset.learning_rate,
-        weight_decay=0.05,
-        adam_beta1=0.9,
-        adam_beta2=0.95,
-        max_grad_norm=1.0,
-        warmup_steps=0.02,
-        lr_scheduler_type="cosine",
-        logging_steps=args.logging_steps,
-        save_steps=args.save_steps,
-        save_total_limit=2,
-        eval_strategy="steps",
-        eval_steps=args.eval_steps,
-        prediction_loss_only=True,
-        label_names=["input_ids"],  # tells Trainer that evaluation has a loss
-        ddp_find_unused_parameters=False,
-        bf16=args.bf16,
-        use_cpu=on_cpu,
-        torch_compile=args.compile,
-        seed=args.seed,
-        report_to=[],
-        dataloader_pin_memory=not on_cpu,
-        remove_unused_columns=False,
-    )

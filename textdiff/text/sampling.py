@@ -5,9 +5,11 @@ Every candidate owns its noise: what comes out does not depend on how many other
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypedDict
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 
 from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.guidance import Energy
-from textdiff.diffusion.samplers import SAMPLERS, sample
+from textdiff.diffusion.samplers import SAMPLERS, Step, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
@@ -83,7 +85,7 @@ class Sampling:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 (1 = off).")
-        if self.guidance_scale < 0:
+        if not 0 <= self.guidance_scale < math.inf:
             raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (0 = off).")
         if self.guidance_rounds < 1:
             raise ValueError(f"guidance_rounds is {self.guidance_rounds}: it must be at least 1.")
@@ -149,17 +151,21 @@ class Reader:
 
     def _steered(self, control: Energy, t: Tensor) -> Tensor:
         """The last logits as the control wants them."""
-        logits = self.logits
         free = (self.attention_mask > 0) & ~self.known
-        given = nn.functional.one_hot(self.ids, logits.shape[-1]).to(logits.dtype) * self.known[..., None]
         return tilted(
-            logits, t, control, free, given,
+            self.logits, t, control, free, self.given,
             guidance_scale=self.sampling.guidance_scale, rounds=self.sampling.guidance_rounds,
         )  # fmt: skip
 
+    @cached_property
+    def given(self) -> Tensor:
+        """Distributions over tokens where they are given, one token each; zeros elsewhere. [B, L, V]."""
+        return nn.functional.one_hot(self.ids, self.denoiser.config.vocab_size).float() * self.known[..., None]
+
     def drawn(self, uniform: Tensor) -> Tensor:
         """Clean vectors of tokens drawn from the last call's distributions, [B, L, D]; uniform: in [0, 1), [B, L]."""
-        ids = draw(self.logits.flatten(0, 1), uniform.to(self.logits.dtype).flatten())
+        below_one = uniform.clamp(max=1 - 1e-6).to(self.logits.dtype)  # in float32 too: the last token may be barred
+        ids = draw(self.logits.flatten(0, 1), below_one.flatten())
         return self.denoiser.embedding.embed(ids).view_as(self.x0_known)
 
 
@@ -215,9 +221,8 @@ def walk(
     dim, device = denoiser.config.embedding_dim, reader.x0_known.device
     noise = OwnNoise(lengths, seeds, device)
     order = OwnNoise(lengths, [seed + 1 for seed in seeds], device).uniform()
-
     sampler = sampling.sampler_for(denoiser)
-    move = SAMPLERS.get(sampler, SAMPLERS["ddpm"])
+    move: Step = ddpm_step if sampler == CATEGORICAL else SAMPLERS[sampler]
 
     def step(scheduler: Scheduler, x_t: Tensor, x0_hat: Tensor, *arguments: Tensor | None) -> Tensor:
         goal = reader.drawn(noise.uniform()) if sampler == CATEGORICAL else x0_hat

@@ -42,6 +42,41 @@ def check_options(args: argparse.Namespace) -> None:
         raise ValueError(f"--output-dir {folder} is a file: name a folder.")
 
 
+def check_parts(batch_size: int, accumulation_steps: int) -> None:
+    """Refuse a batch that does not divide into equal parts, one for each process and accumulation step.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if batch_size % (world * accumulation_steps):
+        raise ValueError(
+            f"--batch-size is {batch_size}: give a multiple of processes x accumulation steps, "
+            f"{world} x {accumulation_steps}."
+        )
+
+
+def claim_record(args: argparse.Namespace, path: Path, *, kind: str) -> dict[str, Any]:
+    """Write the command's settings into the record of its folder.
+
+    Args:
+        args: of the command line.
+        path: of the record, whose "settings" they are.
+        kind: what a run is called.
+
+    Returns:
+        What the record says already, {} for a new one.
+
+    Raises:
+        ValueError: if the folder holds a run with other settings, or a model that has no record.
+    """
+    before, settings = read_record(path), run_settings(args)
+    changed_settings(path.parent, before.get("settings", {}), settings, resuming=True, kind=kind)
+    if not before and is_first_process():
+        write_record(path, {"settings": settings})
+    return before
+
+
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings with which alone a run may go on."""
     return {name: value for name, value in vars(args).items() if name not in RESUMABLE}

@@ -8,16 +8,14 @@ tilt keeps x0_hat in the hull of the vocabulary, at any strength, and needs no g
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-Tilt = Callable[[Tensor, Tensor], Tensor]  # (logits [B, L, V], t [B, L]) -> logits
+from textdiff.diffusion.guidance import Energy
 
 
 def tilted(
-    logits: Tensor, t: Tensor, energy: Callable[[Tensor, Tensor], Tensor], free: Tensor, given: Tensor,
+    logits: Tensor, t: Tensor, energy: Energy, free: Tensor, given: Tensor,
     *, guidance_scale: float, rounds: int,
 ) -> Tensor:  # fmt: skip
     """Logits of the p near the minimum of guidance_scale * energy(p) + KL(p | softmax(logits)).

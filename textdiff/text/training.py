@@ -6,6 +6,7 @@ next row. A checkpoint counts as whole once its averaged weights, written last, 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -206,3 +207,33 @@ def write_curves(history: list[dict[str, float]], folder: str | os.PathLike) -> 
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(Path(folder, "curves.png"), dpi=120)
+
+
+def training_arguments(
+    args: argparse.Namespace, *, max_steps: int, batch_size: int, learning_rate: float, **others: Any
+) -> TrainingArguments:
+    """The Trainer's settings, in which all that is trained here is alike.
+
+    Args:
+        args: of the command line: folders, intervals, seed, processor and precision.
+        max_steps: optimiser steps.
+        batch_size: rows a step, over all processes.
+        learning_rate: peak.
+        **others: settings of `TrainingArguments` that differ.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    on_cpu = args.use_cpu or not torch.cuda.is_available()
+    settings: dict[str, Any] = {
+        "output_dir": args.output_dir, "max_steps": max_steps,
+        "per_device_train_batch_size": batch_size // (world * args.gradient_accumulation_steps),
+        "per_device_eval_batch_size": max(1, batch_size // world),
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "learning_rate": learning_rate, "weight_decay": 0.05, "adam_beta1": 0.9, "adam_beta2": 0.95,
+        "max_grad_norm": 1.0, "warmup_steps": 0.02, "lr_scheduler_type": "cosine",
+        "logging_steps": args.logging_steps, "save_steps": args.save_steps, "save_total_limit": 2,
+        "eval_strategy": "steps", "eval_steps": args.eval_steps, "prediction_loss_only": True,
+        "label_names": ["input_ids"],  # tells Trainer that evaluation has a loss
+        "ddp_find_unused_parameters": False, "bf16": args.bf16, "use_cpu": on_cpu, "torch_compile": args.compile,
+        "seed": args.seed, "report_to": [], "dataloader_pin_memory": not on_cpu, "remove_unused_columns": False,
+    }  # fmt: skip
+    return TrainingArguments(**{**settings, **others})

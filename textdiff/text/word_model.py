@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from textdiff.text.loading import CONFIG_FILE, WEIGHTS_FILE, Draft
+from textdiff.text.loading import CONFIG_FILE, WEIGHTS_FILE, Draft, read_json, read_tensors
 from textdiff.text.words import EncoderShape, WordEncoder, WordFeatures, check_sentences, stack
 
 WORDS_FILE = "words.json"
 MADE_BY = "scripts/train_oracle.py"
+ADVICE = f"give a folder written by {MADE_BY}"
 
 
 class WordModel(nn.Module):
@@ -64,13 +64,13 @@ class WordModel(nn.Module):
             ValueError: if a file is damaged, or is not one of such a model.
         """
         path = Path(folder)
-        config = read_json(path / CONFIG_FILE)
+        config = read_json(path / CONFIG_FILE, ADVICE)
         if config.get("model_type") != cls.KIND:
             raise ValueError(
                 f"{path / CONFIG_FILE} describes a model of type {config.get('model_type')!r}, "
                 f"not {cls.KIND!r}: give a folder written by {MADE_BY} --kind {cls.KIND.rpartition('-')[2]}."
             )
-        words = _strings(read_json(path / WORDS_FILE), "words", path / WORDS_FILE)
+        words = _strings(read_json(path / WORDS_FILE, ADVICE), "words", path / WORDS_FILE)
         labels = _strings(config, "labels", path / CONFIG_FILE)
         try:
             sizes: dict[str, Any] = {field.name: config.get(field.name) for field in fields(EncoderShape)}
@@ -113,24 +113,6 @@ class WordModel(nn.Module):
             yield batch, features.to(self.device), segments.to(self.device)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of such a folder.
-
-    Raises:
-        FileNotFoundError: if it is missing.
-        ValueError: if it is no JSON object.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give a folder written by {MADE_BY}.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): copy it again from its source.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object: copy it again from its source.")
-    return content
-
-
 def read_state(folder: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a folder, in float32, with the names and shapes wanted.
 
@@ -141,12 +123,7 @@ def read_state(folder: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"No weights in {folder} ({WEIGHTS_FILE} is missing): copy them again.")
-    try:
-        state = {name: tensor.to(torch.float32) for name, tensor in load_file(path).items()}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is truncated or corrupted ({error}): copy it again from its source."
-        ) from error
+    state = {name: tensor.to(torch.float32) for name, tensor in read_tensors(path).items()}
     wrong = sorted(wanted.keys() ^ state.keys()) or sorted(
         k for k in wanted if wanted[k].shape != state[k].shape
     )
