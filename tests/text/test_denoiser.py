@@ -74,6 +74,24 @@ def test_the_output_prior_is_the_exact_posterior_of_an_independent_token() -> No
     torch.testing.assert_close(x0_hat, (posterior @ vectors.double()).float())
 
 
+def test_the_expected_token_is_the_posterior_mean_of_its_input_vectors() -> None:
+    torch.manual_seed(0)
+    denoiser = TextDenoiser(DenoiserConfig(32, 64, 16, 1, 2, 32))
+    scheduler = Scheduler.adaptive([5.0, 1.0, -6.0])
+    t = torch.tensor([0.0, 0.2, 0.5, 0.7, 1.0], dtype=torch.float64).expand(40, -1)
+    x0 = denoiser.embedding.embed(torch.randint(32, (40, 5)))
+    x_t = scheduler.add_noise(x0, torch.randn(40, 5, 64), t)
+    known = torch.rand(40, 5) < 0.2
+    logsnr = scheduler.logsnr(t)
+    chances = denoiser.prior_logits(x_t, logsnr).softmax(-1)
+    given = denoiser.token_in(denoiser.embedding.round(x0))
+    truth = torch.where(known[..., None], given, chances @ denoiser.token_in.weight)
+    expected = denoiser.expected_token(x_t, logsnr, known, x0)
+    torch.testing.assert_close(expected[:, :4], truth[:, :4], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(expected[:, 4], truth[:, 4], atol=0.1, rtol=0)  # noise alone: the mean of all words
+    assert expected.requires_grad
+
+
 def test_segment_positions_by_hand() -> None:
     start, end = segment_positions(torch.tensor([[1, 1, 1, 2, 3, 3, 0, 0]]))
     assert start.tolist() == [[0, 1, 2, 0, 0, 1, 0, 0]]

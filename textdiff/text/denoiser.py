@@ -43,7 +43,9 @@ class DenoiserConfig:
 
 
 FOURIER_FREQUENCIES = 32
-CERTAIN = 1e3  # scale at which a clean vector's posterior is its own word
+CERTAIN = 1e3  # alpha / sigma^2 of a given position
+SURE = 100.0  # from this alpha / sigma^2 on, x_t's posterior is the nearest word
+NOTHING = 0.06  # up to here it is even over all words
 
 
 class DenoiserOutput(NamedTuple):
@@ -170,14 +172,21 @@ class TextDenoiser(nn.Module):
         """Mean input vector of a token under the posterior that x_t alone gives, [B, L, H]; no gradient into x_t.
 
         A transformer would have to learn to tell V points in D dimensions apart; this hands it the words, as sharply as
-        the noise allows.
+        the noise allows. Where that is all or next to nothing, one word or the mean of all of them stands for the sum.
         """
+        x, scale = x_t.detach().float(), output_prior_scale(logsnr).expand(x_t.shape[:2])
+        if known is not None and x0_known is not None:
+            x = torch.where(known[..., None], x0_known.detach().float(), x)
+            scale = scale.masked_fill(known, CERTAIN)
+        sure, torn = scale >= SURE, (scale > NOTHING) & (scale < SURE)
+        words = self.token_in.weight
         with torch.no_grad(), torch.autocast(x_t.device.type, enabled=False):
-            scaled = x_t.float() * output_prior_scale(logsnr)[..., None]
-            if known is not None and x0_known is not None:
-                scaled = torch.where(known[..., None], x0_known.float() * CERTAIN, scaled)
-            posterior = torch.softmax(self.embedding.logits(scaled), dim=-1)
-        return nn.functional.linear(posterior.to(self.token_in.weight.dtype), self.token_in.weight.T)
+            nearest = self.embedding.round(x[sure])
+            posterior = torch.softmax(self.embedding.logits(x[torn] * scale[torn][:, None]), dim=-1)
+        expected = words.mean(0).expand(*x.shape[:2], -1).clone()
+        expected[sure] = nn.functional.embedding(nearest, words)
+        expected[torn] = nn.functional.linear(posterior.to(words.dtype), words.T).to(words.dtype)
+        return expected
 
     def read_out(
         self, hidden: Tensor, x_t: Tensor, logsnr: Tensor, *, temperature: float = 1.0, barred: Tensor | None = None

@@ -73,10 +73,15 @@ class Rows:
         ]
         return torch.where(chosen, sums[0] / sums[1].clamp(min=1), 0.0)
 
-    def row_mean(self, values: Tensor) -> Tensor:
-        """Mean over the counted positions of every row; values: [N] in the order of `counted`. Returns [B]."""
+    def row_mean(self, values: Tensor, places: Tensor | None = None) -> Tensor:
+        """Mean over the counted positions of every row, [B].
+
+        Args:
+            values: [N], in the order of `places`.
+            places: bool [B, L], those counted positions that are not zero; all if left out.
+        """
         counted = self.counted
-        row = counted.nonzero()[:, 0]
+        row = (counted if places is None else places).nonzero()[:, 0]
         total = values.new_zeros(len(counted)).index_add(0, row, values)
         return total / counted.sum(1).clamp(min=1)
 
@@ -113,17 +118,22 @@ def draw_rows(
     )  # fmt: skip
 
 
-def hidden_states(denoiser: TextDenoiser, rows: Rows, x0: Tensor, x_t: Tensor, logsnr: Tensor) -> Tensor:
-    """The denoiser's hidden states [B, L, H], after a first estimate without gradient on self-conditioned rows."""
+def hidden_states(
+    denoiser: TextDenoiser, rows: Rows, x0: Tensor, x_t: Tensor, logsnr: Tensor, noisy: Tensor
+) -> Tensor:
+    """The denoiser's hidden states [B, L, H], after a first estimate without gradient on self-conditioned rows.
+
+    Where a position is not `noisy`, bool [B, L], that estimate is x0.
+    """
     x0_prev = torch.zeros_like(x_t)
     chosen = rows.self_conditioned
     if chosen.any():
         with torch.no_grad():
-            known, mask, noisy = rows.known[chosen], rows.attention_mask[chosen], x_t[chosen]
-            hidden = denoiser.hidden(noisy, logsnr[chosen], mask, known, x0[chosen], None)
-            counted = rows.counted[chosen]
-            first = torch.zeros_like(noisy)
-            first[counted] = denoiser.read_out(hidden[counted], noisy[counted], logsnr[chosen][counted]).x0_hat
+            known, mask, state = rows.known[chosen], rows.attention_mask[chosen], x_t[chosen]
+            hidden = denoiser.hidden(state, logsnr[chosen], mask, known, x0[chosen], None)
+            unsure = (rows.counted & noisy)[chosen]
+            first = x0[chosen].detach().to(state.dtype)
+            first[unsure] = denoiser.read_out(hidden[unsure], state[unsure], logsnr[chosen][unsure]).x0_hat
         x0_prev[chosen] = first
     return denoiser.hidden(x_t, logsnr, rows.attention_mask, rows.known, x0, x0_prev)
 
@@ -155,26 +165,27 @@ def bound_terms(
     logsnr, slope = logsnr_and_slope(scheduler, t)
     x0 = denoiser.embedding.embed(rows.input_ids)
     x_t = scheduler.add_noise(x0, rows.eps, t)
-    hidden = hidden_states(denoiser, rows, x0, x_t, logsnr)
-    counted = rows.counted
-    ids, logsnr, t, ends_here = rows.input_ids[counted], logsnr[counted], t[counted], ends_here[counted]
-    moving = (t > 0) & (t < 1) & ~ends_here
-    weight = (slope * (1 + spread))[counted] / (1 - reconstruction_share)
-    network = denoiser.head(hidden[counted])
-    prior = denoiser.prior_logits(x_t[counted], logsnr)
+    hidden = hidden_states(denoiser, rows, x0, x_t, logsnr, noisy)
+    charged = rows.counted & (noisy | ends_here)  # a clean token costs no more
+    ids, logsnr, t, ends_here = rows.input_ids[charged], logsnr[charged], t[charged], ends_here[charged]
+    moving = (t > 0) & (t < 1)
+    weight = (slope * (1 + spread))[charged] / (1 - reconstruction_share)
+    network = denoiser.head(hidden[charged])
+    prior = denoiser.prior_logits(x_t[charged], logsnr)
     logits, x0_hat = denoiser.combine(network, prior)
-    density = diffusion_density(x0[counted], x0_hat, logsnr)
+    density = diffusion_density(x0[charged], x0_hat, logsnr)
     nll = torch.zeros_like(density)
     nll[ends_here] = F.cross_entropy(logits[ends_here], ids[ends_here], reduction="none")
     each = {
         "reconstruction": nll / max(reconstruction_share, 1e-9),
         "diffusion": torch.where(moving, density * weight.float(), 0.0),
-        "prior": prior_term(x0.detach()[counted], scheduler.logsnr(torch.ones_like(logsnr))).float(),
     }
-    terms = {name: rows.row_mean(values) for name, values in each.items()}
+    terms = {name: rows.row_mean(values, charged) for name, values in each.items()}
+    latest = scheduler.logsnr(torch.ones_like(level))[rows.counted]
+    terms["prior"] = rows.row_mean(prior_term(x0.detach()[rows.counted], latest).float())
     if denoiser.training:
         own = F.cross_entropy(network.float() + prior.detach(), ids, reduction="none")
-        terms["cross_entropy"] = rows.row_mean(own * rows.segment_share(noisy)[counted])
+        terms["cross_entropy"] = rows.row_mean(own * rows.segment_share(noisy)[charged], charged)
     seen = moving | ends_here
     return terms, (logsnr[seen], torch.where(ends_here, nll, density)[seen], ends_here[seen])
 
@@ -201,7 +212,7 @@ def diffusion_lm_terms(denoiser: TextDenoiser, scheduler: Scheduler, rows: Rows)
     _, sigma_0 = scheduler.alpha_sigma(torch.zeros_like(t))
     x0 = clean + sigma_0.float()[..., None] * rows.start_eps
     x_t = scheduler.add_noise(x0, rows.eps, t)
-    hidden = hidden_states(denoiser, rows, clean, x_t, logsnr)
+    hidden = hidden_states(denoiser, rows, clean, x_t, logsnr, torch.ones_like(rows.known))
     counted = rows.counted
     x0_hat = denoiser.read_out(hidden[counted], x_t[counted], logsnr[counted]).x0_hat
     target = torch.where((step == 0)[..., None], clean, x0)[counted]
