@@ -48,19 +48,26 @@ def rival_parser(description: str | None, *, save_steps: int, logging_steps: int
 
 
 def train_rival(
-    args: argparse.Namespace, make: Callable[[argparse.Namespace, Preset, PresetData], Rival]
+    args: argparse.Namespace,
+    make: Callable[[argparse.Namespace, Preset, PresetData], Rival],
+    *,
+    pairs: bool = False,
 ) -> None:
     """Train a rival, or go on from its last checkpoint.
 
     Args:
         args: from `rival_parser`.
         make: builds the rival from the arguments, the preset as they change it, and its data.
+        pairs: whether it wants a preset of pairs; others want one of texts.
 
     Raises:
-        ValueError: for an unknown preset, numbers out of range, or a folder with another run.
+        ValueError: for an unknown preset, one of the other kind, numbers out of range, or a folder with another run.
         FileNotFoundError: if one of the preset's sources is missing.
     """
     preset = rivalled_preset(args)
+    if (preset.pairs is not None) != pairs:
+        able = ", ".join(name for name, one in PRESETS.items() if (one.pairs is not None) == pairs)
+        raise ValueError(f"This rival does not train on the data of preset {preset.name!r}: choose one of {able}.")
     from transformers import set_seed
 
     from textdiff.text.run import RUN_FILE, finish_run, preset_data
@@ -79,6 +86,7 @@ def train_rival(
     )  # fmt: skip
     trainer = DiffusionTrainer(
         model=model, train_dataset=train, eval_dataset=validation, ema=EMACallback(model, EMA_DECAY),
+        data_collator=getattr(train, "collate", None),
         args=training_arguments(settings, **{**preset.rates(), "max_steps": train.total // preset.batch_size}),
     )  # fmt: skip
     if trainer.is_world_process_zero():

@@ -6,10 +6,11 @@
     python scripts/evaluate.py --task texts --file real.txt --judge gpt2
     python scripts/evaluate.py --task infill --file held_out.txt --judge gpt2 --training-files stories.txt
     python scripts/evaluate.py --task compare --predictions mine.txt --references theirs.txt
+    python scripts/evaluate.py --task control --kind pos --model e2e --tagger runs/tagger --judge runs/e2e/judge
 
 Texts are divided as in training: by <|endoftext|>, else by blank lines, else one a line; predictions and
 references are one a line. A judge is a causal language model, folder or hub id. Perplexity never stands
-alone: see docs/how_it_works.md.
+alone: see docs/how_it_works.md. Targets of control are read off E2E's validation file (default of its --file).
 """
 
 from __future__ import annotations
@@ -33,28 +34,17 @@ Report = tuple[dict[str, Any], dict[str, Any]]  # figures to show, and what else
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from textdiff.text.control_options import add_control_options
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--task", required=True, help="bound, samples, texts, infill or compare")
-    add(
-        "--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)"
-    )
-    add(
-        "--file",
-        help="texts for bound, texts and infill: UTF-8, .txt or .txt.gz; of a .tsv, the first column",
-    )
-    add(
-        "--held-out",
-        action="store_true",
-        help="of --file, only the texts that training on it holds out (1 in 100)",
-    )
+    add("--task", required=True, help="bound, samples, texts, infill, compare or control")
+    add("--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)")
+    add("--file", help="texts for bound, texts and infill: UTF-8, .txt or .txt.gz; of a .tsv, the first column")
+    add("--held-out", action="store_true", help="of --file, only the texts that training on it holds out (1 in 100)")
     add("--limit", type=int, help="texts at most (default: all), or infill items (default: 200)")
     add("--judge", help="causal language model that charges texts: folder or hub id")
-    add(
-        "--training-files", nargs="+", metavar="FILE", help="the model's training text, for copies and counts"
-    )
+    add("--training-files", nargs="+", metavar="FILE", help="the model's training text, for copies and counts")
     add("--levels", type=int, default=32, help="bound: noise levels a text (default: 32)")
     add("--num-samples", type=int, help="texts to draw (default: 200); infill: candidates (default: 1)")
     add("--steps", type=int, default=32, help="denoising steps (default: 32)")
@@ -64,6 +54,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=32, help="texts the judge reads at once (default: 32)")
     add("--predictions", metavar="FILE", help="compare: one text a line")
     add("--references", metavar="FILE", help="compare: one text a line")
+    add("--kind", help="control: semantic, pos, tree, span, length, semantic+pos or semantic+tree")
+    add_control_options(parser)
     add("--json", metavar="FILE", help="write everything there too; - prints JSON instead of the table")
     return parser.parse_args(argv)
 
@@ -155,9 +147,16 @@ def task_compare(args: argparse.Namespace) -> Report:
     return {"n": len(predictions), **metrics.compute(predictions=predictions, references=references)}, {}
 
 
+def task_control(args: argparse.Namespace) -> Report:
+    """Success and fluency of one kind of control, beside the same model without it."""
+    from textdiff.text.control_task import control_report
+
+    return control_report(args, load_model(args), load_judge(args), sampling_options(args), progress)
+
+
 TASKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "bound": task_bound, "samples": task_samples, "texts": task_texts, "infill": task_infill,
-    "compare": task_compare,
+    "compare": task_compare, "control": task_control,
 }  # fmt: skip
 
 
@@ -172,6 +171,7 @@ def require(args: argparse.Namespace, *names: str) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """What can be refused before anything is loaded."""
+    from textdiff.text.control_options import check_control_options
     from textdiff.text.reports import check_target
 
     for name in ("limit", "num_samples", "batch_size"):
@@ -179,6 +179,9 @@ def check(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least 1.")
     check_target(args.json)
+    if args.task == "control":
+        require(args, "kind", "judge")
+        check_control_options(args, [args.kind])
     for file in [args.file, *(args.training_files or [])]:
         if file is not None and not Path(file).is_file():
             raise FileNotFoundError(f"No file {file}: give a UTF-8 text file (.txt or .txt.gz).")
@@ -218,9 +221,7 @@ def cut_file(args: argparse.Namespace, model: DiffusionLM | None) -> list[str]:
     texts = source_texts(args.file, held_out_only=args.held_out)
     if model is None:
         return shuffled(texts, seed=args.seed)[: args.limit]
-    return [text for text, _ in cut_texts(texts, model.vocabulary, model.window, seed=args.seed)][
-        : args.limit
-    ]
+    return [text for text, _ in cut_texts(texts, model.vocabulary, model.window, seed=args.seed)][: args.limit]
 
 
 def training(args: argparse.Namespace) -> Iterator[str] | None:
@@ -255,6 +256,7 @@ def progress(total: int, unit: str) -> tqdm:
 def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """How the figures came about."""
     from textdiff import __version__
+    from textdiff.text.control_options import control_facts
     from textdiff.text.reports import birth_certificate
 
     facts = {
@@ -262,15 +264,13 @@ def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
         "training_files": args.training_files, "predictions": args.predictions, "references": args.references,
         "seed": args.seed, "seconds": round(seconds, 1),
     }  # fmt: skip
-    if args.task in ("bound", "samples", "infill") or args.model:
+    if args.task in ("bound", "samples", "infill", "control") or args.model:
         facts = {"model": args.model or "english (bundled)", **facts}
-    if args.task in ("samples", "infill"):
+    if args.task in ("samples", "infill", "control"):
         facts |= {"steps": args.steps, "nfe": args.steps + 1, "sampler": args.sampler or "the model's own"}
         facts["temperature"] = args.temperature
-    if args.task == "infill":
-        facts["candidates"] = args.num_samples or 1
-    if args.task == "bound":
-        facts["levels"] = args.levels
+    own = {"bound": {"levels": args.levels}, "infill": {"candidates": args.num_samples or 1}}
+    facts |= own.get(args.task, control_facts(args) if args.task == "control" else {})
     return birth_certificate(version=__version__, **facts)
 
 

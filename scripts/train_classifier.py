@@ -3,12 +3,16 @@
 
     python scripts/train_classifier.py --model runs/e2e --train-file labelled.tsv --output-dir runs/topic
     python scripts/train_classifier.py --model runs/e2e --train-file e2e.gz --format e2e --output-dir runs/f
+    python scripts/train_classifier.py --model runs/e2e --train-file e2e.gz --format e2e \
+        --tagger runs/tagger --parser runs/parser --output-dir runs/all
     python scripts/train_classifier.py --data neg.txt.gz pos.txt.gz --field mood --output-dir runs/mood
 
 Labelled texts are TSV (a header: text and one column for every label), JSON lines ({"text": ..., "labels":
 {...}, "tags": [one a word], "spans": [[i, j, "NP"] ...]}; a span's words are i to j - 1), E2E's own lines, or
-files that each hold one class. The classifier reads what the model thinks of while it samples, and leaves it
-as it is. Stopped and started again with the same command, a run goes on from its last checkpoint.
+files that each hold one class. Tags and spans that they lack, a tagger and a parser find (folders written by
+scripts/train_oracle.py, or models such as spacy:en_core_web_sm). The classifier reads what the model thinks
+of while it samples, and leaves it as it is. Stopped and started again with the same command, a run goes on
+from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
 from textdiff.text.settings import (
+    changed_settings,
     check_options,
     check_parts,
     claim_record,
     is_first_process,
     read_record,
+    run_settings,
     write_record,
 )
 
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
     from textdiff.text.labelled import LabelledText
     from textdiff.text.language_model import DiffusionLM
 
-RECORD = "classifier_training.json"
+RECORD, LABELS = "classifier_training.json", "labelled.jsonl.gz"
 VALIDATION_TEXTS = 1024
 FIGURES = ("eval_loss", "eval_accuracy", "eval_precision", "eval_recall")
 
@@ -51,6 +57,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--data", nargs="+", metavar="FILE", help="instead: a file a class, neg.txt pos.txt, or their folder")
     add("--field", default="label", help="what the classes of --data are called together (default: label)")
     add("--validation-file", nargs="+", metavar="FILE", help="default: 5 in 100 of the other texts")
+    add("--tagger", metavar="NAME", help="who tags the words of texts without tags")
+    add("--parser", metavar="NAME", help="who finds the spans of texts without spans")
     add("--max-steps", type=int, default=2000, help="optimiser steps (default: 2000)")
     add("--batch-size", type=int, default=32, help="texts a step, over all processes (default: 32)")
     add("--gradient-accumulation-steps", type=int, default=1, help="parts that a process cuts its texts into")
@@ -83,6 +91,30 @@ def read_data(args: argparse.Namespace) -> tuple[list[LabelledText], list[Labell
     if not args.validation_file:
         return split(texts)
     return texts, [text for path in args.validation_file for text in read_labelled(path, args.format)]
+
+
+def label(args: argparse.Namespace, parts: list[list[LabelledText]]) -> list[list[LabelledText]]:
+    """Training and validation texts with the tags and spans of oracles, or those kept in the folder."""
+    from tqdm import tqdm
+
+    from textdiff.text.oracle_labels import fill_from, fill_in, read_kept
+    from textdiff.text.oracles import parser_by_name, tagger_by_name
+
+    folder = Path(args.output_dir)
+    before = read_record(folder / RECORD).get("settings", {})
+    changed_settings(folder, before, run_settings(args), resuming=True, kind="classifier")
+    texts = [text for part in parts for text in part]
+    if before:  # the same oracles were asked
+        texts = fill_from(texts, read_kept(folder / LABELS))
+    untagged, unparsed = (any(getattr(text, name) is None for text in texts) for name in ("tags", "spans"))
+    quiet = not is_first_process()
+    texts = fill_in(
+        texts,
+        tagger=tagger_by_name(args.tagger) if args.tagger and untagged else None,
+        parser=parser_by_name(args.parser) if args.parser and unparsed else None,
+        progress=lambda batches, what: tqdm(batches, what, unit="batch", file=sys.stderr, disable=quiet),
+    )
+    return [texts[: len(parts[0])], texts[len(parts[0]) :]]
 
 
 def make_classifier(args: argparse.Namespace, lm: DiffusionLM, texts: list[LabelledText]) -> TextClassifier:
@@ -155,11 +187,13 @@ def main(argv: list[str] | None = None) -> None:
     """Run one training from start, or from its last checkpoint, to the end."""
     args = parse_args(argv)
     check_options_and_batches(args)
-    parts = read_data(args)
+    parts = list(read_data(args))
     from textdiff.text.language_model import DiffusionLM
     from textdiff.text.reports import listing
 
     lm = DiffusionLM.from_pretrained(args.model)
+    if args.tagger or args.parser:
+        parts = label(args, parts)
     import torch
 
     torch.manual_seed(args.seed)
@@ -168,8 +202,13 @@ def main(argv: list[str] | None = None) -> None:
     if not facts:
         from transformers import set_seed
 
+        from textdiff.text.oracle_labels import write_labelled
+
+        if (args.tagger or args.parser) and is_first_process():
+            write_labelled([text for part in parts for text in part], Path(args.output_dir, LABELS))
+
         set_seed(args.seed)
-        facts = train(args, lm, classifier, list(parts))
+        facts = train(args, lm, classifier, parts)
     if is_first_process():
         sys.stdout.write(listing(facts["validation"]) + "\n")
 

@@ -5,9 +5,10 @@
     python scripts/train_oracle.py --kind parser --encoder runs/tagger --output-dir runs/parser
 
 The tagger learns from the MASC corpus (Penn tags, made universal) and from UD English EWT, and is measured on
-UD English PUD. The parser learns from the sample of the Penn treebank and is measured on the last tenth of
-its files. That sample's licence is for research: the parser is for evaluation only, its weights may not be
-passed on.
+UD English PUD. The parser learns from EWT's dependencies, drawn as constituents (textdiff.text.phrase_trees),
+and is measured on PUD. With --trees penn it learns from the sample of the Penn treebank and is measured on
+the last tenth of its files. That sample's licence is for research: such a parser is for experiments only, its
+weights may not be passed on.
 Stopped at any moment and started again with the same command, it goes on from the last checkpoint.
 """
 
@@ -33,7 +34,8 @@ RECORD, FACTS = "run.json", "training.json"
 DEV_SHARE = 20  # one sentence in so many is kept for looking at on the way
 TEST_SHARE = 10  # one file of trees in so many, the last ones, for measuring
 EWT_REPEATS = 4  # EWT says which of the tags that MASC allows; it is small, so an epoch has it so often
-LONGEST = 128  # words of a training sentence, longer ones are cut
+LONGEST = 128  # words of a training sentence; longer ones are cut, or left out where they have trees
+LONGEST_PAIR = 60  # words of two sentences together; what a parser costs grows with their square
 STEPS = {"tagger": 5000, "parser": 3000}
 
 
@@ -45,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--kind", required=True, choices=["tagger", "parser"], help="what to train")
     add("--output-dir", required=True, help="folder for checkpoints, curves and the final model")
+    add("--trees", choices=["ud", "penn"], help="what a parser learns from (default: ud)")
     add("--data-dir", default="../shared/data", help="folder that has syntax/ with the treebanks in it")
     add("--encoder", metavar="FOLDER", help="start from the encoder of this tagger, its sizes and words")
     add("--hidden", type=int, default=128, help="width (default: 128)")
@@ -69,6 +72,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.set_defaults(preset=None)
     args = parser.parse_args(argv)
     args.max_steps = STEPS[args.kind] if args.max_steps is None else args.max_steps
+    if args.kind == "parser":
+        args.trees = args.trees or "ud"
+    elif vars(args).pop("trees"):  # so that a tagger's record has no such setting
+        raise ValueError("--trees is for a parser: give --kind parser, or leave it out.")
     return args
 
 
@@ -96,7 +103,23 @@ def tagged_material(data_dir: str) -> Material:
     return Material(cut, dev, test)
 
 
-def tree_material(data_dir: str) -> Material:
+def drawn_material(data_dir: str) -> Material:
+    """EWT's trees drawn as constituents to learn from, one by one and two by two; PUD's to measure on."""
+    from textdiff.text.phrase_trees import phrase_tree
+    from textdiff.text.treebanks import read_dependencies
+    from textdiff.text.trees import side_by_side
+
+    folder = Path(data_dir, "syntax")
+    names = ("en_ewt-ud-dev", "en_ewt-ud-test", "en_pud-ud-test")
+    *parts, test = ([phrase_tree(s) for s in read_dependencies(folder / f"{n}.conllu.gz")] for n in names)
+    ewt = [tree for part in parts for tree in part if len(tree.words) <= LONGEST]
+    train = [tree for k, tree in enumerate(ewt) if k % DEV_SHARE]
+    joined = (side_by_side(pair) for pair in zip(train[::2], train[1::2]))
+    train += [pair for pair in joined if len(pair.words) <= LONGEST_PAIR]  # texts of several sentences
+    return Material(train, ewt[::DEV_SHARE], test)
+
+
+def penn_material(data_dir: str) -> Material:
     """The Penn sample, its last files to measure on."""
     from textdiff.text.treebanks import read_penn_trees
 
@@ -186,7 +209,8 @@ def main(argv: list[str] | None = None) -> None:
     check_options(args)
     if args.num_words < 0:
         raise ValueError(f"--num-words is {args.num_words}: give 0 or a number above it.")
-    material = tagged_material(args.data_dir) if args.kind == "tagger" else tree_material(args.data_dir)
+    sources = {"tagger": tagged_material, "ud": drawn_material, "penn": penn_material}
+    material = sources["tagger" if args.kind == "tagger" else args.trees](args.data_dir)
     from textdiff.text.oracle_training import SentenceRows, length_grouped_order, train_oracle
     from textdiff.text.penn_tags import UNIVERSAL_TAGS
     from textdiff.text.reports import birth_certificate, listing

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
+from textdiff.text.language_model import DiffusionLM
+from textdiff.text.tokenizer import train_bpe
+
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PAGES = ["README.md", "docs/getting_started.md", "docs/control.md"]
 
@@ -17,3 +22,22 @@ def test_the_code_of_a_page_runs(page: str, root: Path, capsys: pytest.CaptureFi
     for block in blocks:
         exec(compile(block, page, "exec"), names)
     assert "model" in names
+
+
+def test_the_code_of_text_to_text_runs(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = train_bpe(["Der Hund schl\u00e4ft. Es regnet."] * 9, 300)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    denoiser = TextDenoiser(DenoiserConfig(vocab_size=tokenizer.get_vocab_size(), **shape))
+    lengths = {"target_lengths": [[], *([0] * n + [9] for n in range(1, 20))]}
+    DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), tokenizer, config=lengths).save_pretrained(
+        tmp_path / "runs/de-en"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", tmp_path / "modules")
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    names: dict[str, object] = {}
+    for block in BLOCK.findall((root / "docs/text_to_text.md").read_text(encoding="utf-8")):
+        exec(compile(block, "text_to_text.md", "exec"), names)
+    assert "chrf_signature" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""textdiff: continuous-embedding diffusion language models. Public names load on first use."""
+"""textdiff: continuous diffusion for text and images. Public names load on first use."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ _HOMES = {
     "DiffusionLM": "textdiff.text.language_model",
     "DiffusionLMConfig": "textdiff.text.model",
     "DiffusionLMModel": "textdiff.text.model",
+    "ImageDiffusion": "textdiff.image.image_diffusion",
     "Scheduler": "textdiff.diffusion.scheduler",
     "sample": "textdiff.diffusion.samplers",
 }
-__all__ = ["DiffusionLM", "DiffusionLMConfig", "DiffusionLMModel", "Scheduler", "__version__", "sample"]
+__all__ = [
+    "DiffusionLM", "DiffusionLMConfig", "DiffusionLMModel", "ImageDiffusion", "Scheduler", "__version__", "sample",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

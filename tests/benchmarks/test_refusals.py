@@ -18,6 +18,13 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
         ("likelihood.py", ["--models", "mdlm", "gpt", "--json", "table.json"], "Unknown model 'gpt'"),
         ("likelihood.py", ["--seeds", "0", "--json", "table.json"], "--seeds is 0"),
         ("autoregressive.py", ["--preset", "english", "--data-dir", "nowhere", "--output-dir", "out"], "in nowhere"),
+        ("text_to_text.py", ["--preset", "english", "--json", "t.json"], "choose one of pairs, de-en, paraphrase"),
+        ("text_to_text.py", ["--preset", "simplify", "--test", "tatoeba"], "has no test 'tatoeba': choose held-out"),
+        ("text_to_text.py", ["--preset", "de-en", "--limit", "0"], "--limit is 0"),
+        ("text_to_text.py", ["--preset", "de-en", "--source-guidance", "nan"], "--source-guidance is nan"),
+        ("text_to_text.py", ["--preset", "de-en", "--json", "t.json"], "No model in runs/de-en: train it"),
+        ("encoder_decoder.py", ["--preset", "english", "--output-dir", "out"], "choose one of de-en, paraphrase"),
+        ("autoregressive.py", ["--preset", "de-en", "--output-dir", "out"], "does not train on the data of preset"),
         ("ship.py", ["--run", "nowhere", "--facts", "x.json", "--output", "out"], "no finished run"),
     ],
 )

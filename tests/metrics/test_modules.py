@@ -15,20 +15,6 @@ REFERENCES = [["the cat sat on a mat", "it sat"], ["a dog ran to the sea"]]
 TRAINING = ["yesterday a dog ran to the shop", "the cat sat"]
 
 
-@pytest.fixture(scope="module")
-def load(tmp_path_factory):
-    """`evaluate.load` by our names, its caches in an empty folder."""
-    evaluate = pytest.importorskip("evaluate")
-    place = tmp_path_factory.mktemp("evaluate")
-    patch = pytest.MonkeyPatch()
-    patch.setattr("evaluate.config.HF_MODULES_CACHE", place / "modules")
-    patch.setattr("evaluate.config.HF_METRICS_CACHE", place / "metrics")
-    patch.setattr("evaluate.config.HF_EVALUATE_OFFLINE", True)
-    patch.syspath_prepend(str(place / "modules"))
-    yield lambda name, **options: evaluate.load(path(name), **options)
-    patch.undo()
-
-
 class FixedJudge:
     """Charges ln 2 for each character."""
 
@@ -66,6 +52,15 @@ def test_bleu(load):
     assert result["bleu_signature"].startswith("nrefs:1|case:mixed") and 0 < result["bleu"] < 100
     upper = metric.compute(predictions=["A DOG RAN TO"], references=[["a dog ran to", "a"]], lowercase=True)
     assert upper["bleu"] == pytest.approx(100)
+
+
+def test_chrf(load):
+    metric = load("chrf")
+    assert metric.module_type == "metric" and metric.name == "textdiff_chrf"
+    result = metric.compute(predictions=TEXTS, references=REFERENCES)
+    assert result["chrf_signature"].startswith("nrefs:var|case:mixed") and 0 < result["chrf"] < 100
+    plus = load("chrf", word_order=2).compute(predictions=TEXTS[1:], references=REFERENCES[1:])
+    assert plus["chrf"] == pytest.approx(100) and "nw:2" in plus["chrf_signature"]
 
 
 def test_rouge_l(load):

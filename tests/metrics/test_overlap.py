@@ -1,11 +1,11 @@
-"""BLEU and ROUGE-L against values by hand and the E2E challenge's published score."""
+"""BLEU, chrF and ROUGE-L against values by hand and the E2E challenge's published score."""
 
 import math
 from pathlib import Path
 
 import pytest
 
-from textdiff.metrics.overlap import bleu, rouge_l
+from textdiff.metrics.overlap import bleu, chrf, rouge_l
 
 EXAMPLE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "e2e" / "metrics_example"
 
@@ -30,6 +30,20 @@ def test_bleu_by_hand():
 def test_bleu_sees_case_unless_told_otherwise():
     assert bleu(["A B C D"], ["a b c d"]).score == 0
     assert bleu(["A B C D"], ["a b c d"], lowercase=True).score == pytest.approx(100)
+
+
+def test_chrf_by_hand():
+    # precision and recall are alike: 2/3 of the letters, 1/2 of the pairs, no triple; there are no longer ones
+    assert chrf(["abc"], ["abd"]).score == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
+    score, signature = chrf(["a b", "c d"], [["x", "a b"], ["c d"]])
+    assert score == pytest.approx(100) and signature.startswith("nrefs:var|case:mixed") and "nc:6|nw:0" in signature
+    assert "nw:2" in chrf(["a"], ["a"], word_order=2).signature
+    for texts, references, options, message in [
+        ([], [], {}, "no texts"), (["a"], ["a", "b"], {}, "references for 2"), (["a"], [[]], {}, "has no reference"),
+        (["a"], ["a"], {"word_order": -1}, "word_order=-1"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            chrf(texts, references, **options)
 
 
 def lcs(a, b):

@@ -140,7 +140,7 @@ def test_compare_run_as_a_script(root, place):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--task poetry", "Unknown task 'poetry': choose bound, samples, texts, infill, compare."),
+        ("--task poetry", "Unknown task 'poetry': choose bound, samples, texts, infill, compare, control."),
         ("--task bound --model model", "--task bound needs --file"),
         ("--task bound --model model --file no.txt", "No file no.txt"),
         ("--task bound --model model --file empty.txt", "holds no text"),
@@ -162,6 +162,13 @@ def test_compare_run_as_a_script(root, place):
         ("--task texts --file real.txt --judge bare", "lacks weights in safetensors"),
         ("--task texts --file real.txt --batch-size 0", "--batch-size is 0"),
         ("--task infill --model model --file real.txt", "needs --judge and --training-files"),
+        ("--task control --kind pos", "--task control needs --judge"),
+        ("--task control --judge x", "--task control needs --kind"),
+        ("--task control --judge x --kind mood", "Unknown kind of control 'mood': choose semantic, pos"),
+        ("--task control --judge x --kind pos", "Kind 'pos' needs --tagger"),
+        ("--task control --judge x --kind length --samples 0", "--samples is 0"),
+        ("--task control --model model --judge x --kind length --guidance-scale -1", "--guidance-scale is -1.0"),
+        ("--task control --model nowhere --judge x --kind length", "No model folder 'nowhere'"),
         ("--task compare --predictions two.txt", "needs --references"),
         ("--task compare --predictions two.txt --references no.txt", "No file no.txt"),
         ("--task compare --predictions two.txt --references empty.txt", "holds no text"),
@@ -184,3 +191,18 @@ def test_more_infill_items_than_sentences_are_refused(script, place, judge, monk
     line = f"--task infill --model model --judge {judge} --file real.txt --training-files train.txt --limit 4"
     with pytest.raises(ValueError, match="4 infill items were asked for, but only 3 sentences fit"):
         script.main(line.split())
+
+
+def test_control_beside_the_model_without_it(script, control_place, monkeypatch, capsys):
+    monkeypatch.chdir(control_place)
+    line = "--task control --kind pos --model model --classifier classifier --tagger tagger --judge judge"
+    line = f"{line} --file e2e/diffusion_lm/src1_valid.txt.gz --targets 2 --samples 2 --steps 2 --seed 3"
+    script.main(line.split())
+    shown = capsys.readouterr().out
+    assert re.search(r"\| figure +\| +controlled \| uncontrolled \|", shown) and re.search(r"\nnfe +3\n", shown)
+    script.main([*line.split(), "--json", "-"])
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["figure"]: row for row in found["rows"]}
+    assert rows["success"]["controlled"] == found["controlled"]["success"]
+    assert found["controlled"]["denoiser_calls"] == 3 and len(found["outcomes"]["uncontrolled"]) == 2
+    assert found["certificate"]["tagger"] == "tagger" and found["certificate"]["targets"] == 2

@@ -201,6 +201,32 @@ def test_an_unknown_option_is_exit_code_2(shell):
     assert done.returncode == 2 and "--nonsense" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train-files", "good.txt", "--pairs"], "good.txt, line 1, has 1 columns, but source and target are"),
+        (["--train-files", "pairs.tsv", "--pair-columns", "1", "3"], "line 1, has 2 columns"),
+        (["--train-files", "pairs.tsv", "--pair-columns", "one", "two"], "numbers from 1"),
+        (["--train-files", "empty.txt", "--pairs"], "empty.txt holds no pair"),
+        (["--pairs"], "want pairs of your own: give --train-files or --dataset"),
+        (["--dataset", "rows.jsonl", "--pairs"], "give --pair-columns"),
+        (["--dataset", "rows.jsonl", "--pair-columns", "title", "none"], "no pair in columns title and none"),
+        (["--preset", "de-en", "--data-dir", "."], "wants tatoeba/deu-eng.train.tsv.gz in ."),
+    ],
+)
+def test_bad_pairs_are_one_sentence(folder, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    (folder / "pairs.tsv").write_text("Der Hund\tThe dog\n", encoding="utf-8")
+    assert message in refusal(capsys, [*arguments, "--output-dir", "run"])
+    assert not (folder / "run").exists()
+
+
+def test_options_of_pairs_are_no_setting_of_runs_without_them():
+    args = parse_args(["--output-dir", "run"])
+    assert not {"pairs", "pair_columns"} & set(vars(args))
+    assert parse_args(["--output-dir", "run", "--pair-columns", "2", "1"]).pair_columns == ["2", "1"]
+
+
 def test_help_shows_every_preset(capsys):
     with pytest.raises(SystemExit) as end:
         parse_args(["--help"])

@@ -9,9 +9,10 @@ from torch.testing import assert_close
 
 from scripts.train_classifier import main
 from textdiff.cli import run
-from textdiff.text import training
+from textdiff.text import oracles, training
 from textdiff.text.classified import FieldIs, TagsAre
 from textdiff.text.classifier import TextClassifier
+from textdiff.text.labelled import read_labelled
 from textdiff.text.language_model import DiffusionLM
 
 ROWS = [("The dog ran home.", "run", "dog"), ("The cat slept.", "rest", "cat"), ("A bird sang.", "", "bird")]
@@ -139,6 +140,44 @@ def test_json_lines_teach_tags_and_spans(untrained, texts, tmp_path):
     assert TagsAre(classifier, ["D", "N"])(p, torch.ones(1, 4)).item() > 0
 
 
+class Judge:
+    """A tagger and parser that finds a noun phrase of two words at the beginning."""
+
+    def tag(self, sentences):
+        return [["DET", "NOUN", "PUNCT"] for _ in sentences]
+
+    def parse(self, sentences):
+        return [frozenset({(0, 2, "NP"), (0, 3, "S")}) for _ in sentences]
+
+
+def test_oracles_label_what_is_not(untrained, texts, tmp_path, monkeypatch, capsys):
+    for name in ("tagger_by_name", "parser_by_name"):
+        monkeypatch.setattr(oracles, name, lambda _: Judge())
+    given = ["--train-file", texts / "rows.e2e", "--format", "e2e", "--max-steps", 2, "--tagger", "t"]
+    asked = command(untrained, tmp_path / "c", *given, "--parser", "p")
+    main(asked)
+    assert "tags: 100%" in capsys.readouterr().err
+    config = json.loads((tmp_path / "c" / "classifier.json").read_text(encoding="utf-8"))
+    assert (config["tags"], config["spans"]) == (["DET", "NOUN", "PUNCT"], ["NP", "S"])
+    assert config["fields"] == {"who": ["cat", "dog"]}
+    figures = record(tmp_path / "c")["facts"]["validation"]
+    assert {"accuracy_who", "accuracy_tags", "recall_spans"} <= figures.keys()
+    kept = read_labelled(tmp_path / "c" / "labelled.jsonl.gz")
+    assert {text.text for text in kept} == {"The dog .", "The cat ."}
+    assert all(text.spans == ((0, 2, "NP"), (0, 3, "S")) for text in kept)
+    # Nobody is asked again; nobody else either.
+    for name in ("tagger_by_name", "parser_by_name"):
+        monkeypatch.setattr(oracles, name, None)
+    (tmp_path / "c" / "classifier.json").unlink()
+    facts = tmp_path / "c" / "classifier_training.json"
+    facts.write_text(json.dumps({"settings": record(tmp_path / "c")["settings"]}), encoding="utf-8")
+    main(asked)
+    again = json.loads((tmp_path / "c" / "classifier.json").read_text(encoding="utf-8"))
+    assert again == config
+    said = refusal(capsys, command(untrained, tmp_path / "c", *given))
+    assert "holds a classifier with other settings (parser)" in said
+
+
 @pytest.mark.parametrize(
     ("more", "fields"),
     [
@@ -182,6 +221,8 @@ BAD_OPTIONS = {
     ("--format", "e2e"): "line 1 is not `field : value",
     ("--data", "neg.txt"): "with --train-file, or one file a class with --data.",
     ("--model", "nowhere"): "No model folder 'nowhere'",
+    ("--tagger", "nowhere"): "nowhere/config.json does not exist",
+    ("--parser", "strange:model"): "Unknown oracle 'strange:model': give a folder",
 }
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from scripts.train_oracle import (
+    drawn_material,
     main,
     most_frequent_tags,
     parse_args,
+    penn_material,
     right_branching,
     tag_accuracy,
     tagged_material,
-    tree_material,
 )
 from textdiff.cli import run
 from textdiff.text.oracles import parser_by_name, tagger_by_name
@@ -30,8 +31,14 @@ def clause(rng: random.Random) -> list[tuple[str, str]]:
     return [("the", "DET"), (noun, "NOUN"), (verb, "VERB"), (".", "PUNCT")]
 
 
+HANGS = {"DET": "2\tdet", "NOUN": "3\tnsubj", "VERB": "0\troot", "PUNCT": "3\tpunct"}
+
+
 def conllu(clauses: list[list[tuple[str, str]]]) -> bytes:
-    rows = ["\n".join(f"{k}\t{w}\t_\t{tag}" + 6 * "\t_" for k, (w, tag) in enumerate(c, 1)) for c in clauses]
+    rows = [
+        "\n".join(f"{k}\t{w}\t_\t{tag}\t_\t_\t{HANGS[tag]}\t_\t_" for k, (w, tag) in enumerate(c, 1))
+        for c in clauses
+    ]
     return gzip.compress("\n\n".join(rows).encode())
 
 
@@ -67,7 +74,10 @@ def test_what_is_kept_apart(data: Path) -> None:
     material = tagged_material(str(data))
     assert [len(part) for part in (material.dev, material.test)] == [4, 40]
     assert len(material.train) == 4 * 76 + 40
-    trees = tree_material(str(data))
+    trees = drawn_material(str(data))
+    assert [len(part) for part in (trees.train, trees.dev, trees.test)] == [76 + 38, 4, 40]
+    assert trees.train[-1].spans >= {(4, 8, "S"), (4, 6, "NP"), (6, 7, "VP")}
+    trees = penn_material(str(data))
     assert [len(part) for part in (trees.train, trees.dev, trees.test)] == [68, 4, 8]
 
 
@@ -78,7 +88,10 @@ def test_long_sentences_are_cut_for_training(data: Path) -> None:
     assert cut == [128, 128, 44]
 
 
-def test_a_tagger_then_a_parser_from_its_encoder(data: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("trees", [[], ["--trees", "penn"]], ids=["ud", "penn"])
+def test_a_tagger_then_a_parser_from_its_encoder(
+    data: Path, capsys: pytest.CaptureFixture, trees: list[str]
+) -> None:
     main(command(data, "tagger", "--max-steps", "30"))
     said = capsys.readouterr().out
     facts = json.loads((data.parent / "tagger" / "training.json").read_text())
@@ -87,7 +100,7 @@ def test_a_tagger_then_a_parser_from_its_encoder(data: Path, capsys: pytest.Capt
     tagger = tagger_by_name(str(data.parent / "tagger"))
     assert tagger.tag([["the", "hat", "fell", "."]]) == [["DET", "NOUN", "VERB", "PUNCT"]]
 
-    main(command(data, "parser", "--max-steps", "40", "--encoder", str(data.parent / "tagger")))
+    main(command(data, "parser", "--max-steps", "40", "--encoder", str(data.parent / "tagger"), *trees))
     facts = json.loads((data.parent / "parser" / "training.json").read_text())
     assert facts["labelled_f1"] == 1.0 > facts["labelled_f1_right_branching"]
     parser = parser_by_name(str(data.parent / "parser"))
@@ -155,23 +168,35 @@ def test_a_folder_with_another_model_is_refused(data: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("masc_tagged.zip", "tagger"), ("treebank.zip", "parser"), ("en_pud-ud-test.conllu.gz", "tagger")],
+    [
+        ("masc_tagged.zip", ["tagger"]),
+        ("treebank.zip", ["parser", "--trees", "penn"]),
+        ("en_pud-ud-test.conllu.gz", ["tagger"]),
+        ("en_ewt-ud-dev.conllu.gz", ["parser"]),
+    ],
 )
 def test_a_damaged_treebank_is_one_sentence(
-    data: Path, capsys: pytest.CaptureFixture, name: str, kind: str
+    data: Path, capsys: pytest.CaptureFixture, name: str, kind: list[str]
 ) -> None:
     path = data / "syntax" / name
     path.write_bytes(path.read_bytes()[:-30])
-    assert "copy it again." in refusal(capsys, command(data, kind))
+    assert "copy it again." in refusal(capsys, command(data, *kind))
 
 
 def test_too_few_trees_are_refused(data: Path, capsys: pytest.CaptureFixture) -> None:
     with zipfile.ZipFile(data / "syntax" / "treebank.zip", "w") as archive:
         archive.writestr("a.mrg", "((S (NN x) (NN y)))")
-    assert "has 1 files of trees, too few: give at least 10." in refusal(capsys, command(data, "parser"))
+    assert "has 1 files of trees, too few: give at least 10." in refusal(
+        capsys, command(data, "parser", "--trees", "penn")
+    )
 
 
 def test_steps_by_kind() -> None:
     given = ["--output-dir", "x", "--kind"]
     assert parse_args([*given, "tagger"]).max_steps > parse_args([*given, "parser"]).max_steps
     assert parse_args([*given, "tagger", "--max-steps", "7"]).max_steps == 7
+
+
+def test_a_tagger_takes_no_trees(data: Path, capsys: pytest.CaptureFixture) -> None:
+    assert "--trees is for a parser" in refusal(capsys, command(data, "tagger", "--trees", "ud"))
+    assert "trees" not in vars(parse_args(["--kind", "tagger", "--output-dir", "x"]))

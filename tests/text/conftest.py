@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.text.classifier import TextClassifier
 from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.tokenizer import train_bpe, train_word_level
@@ -57,3 +58,56 @@ def small_model() -> Callable[..., Any]:
         return model.eval()
 
     return build
+
+
+KINDS = {
+    "DET": "The A the", "ADJ": "little big red happy.", "NOUN": "dog cat home. mat, sun.",
+    "VERB": "ran sat saw was", "PRON": "it We", "ADP": "on", "CCONJ": "and",
+}  # fmt: skip
+FIELDS = {
+    "animal": {"dog": "dog", "cat": "cat", "absent": ""}, "friendly": {"yes": "big", "no": "little"},
+    "sentiment": {"pos": "happy.", "neg": "home."}, "weather": {"sunny day": "sun.", "red": "red"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def lookup(word_lm: DiffusionLM) -> TextClassifier:
+    """A classifier of `word_lm` that knows the truth: a word's kind is its tag, a field has the value whose
+    words stand in the text, NP is a determiner with a noun at most two words on, VP a verb up to a noun."""
+    tokens = word_lm.tokenizer.token_to_id
+
+    def holds(words: str) -> torch.Tensor:
+        """Which tokens are among these words, [V]."""
+        mask = torch.zeros(word_lm.denoiser.config.vocab_size)
+        mask[[tokens(word) for word in words.split()]] = 1
+        return mask
+
+    tags = torch.stack([holds(words) for words in KINDS.values()], dim=1)
+    det, noun, verb = (list(KINDS).index(kind) for kind in ("DET", "NOUN", "VERB"))
+
+    class Lookup(TextClassifier):
+        def hidden(self, x0, t, attention_mask):
+            return x0 @ torch.linalg.pinv(self.vectors) * attention_mask[..., None]  # p
+
+        def field_logits(self, p, attention_mask):
+            doubt = torch.tensor(0.5).expand(len(p))  # what is not spoken of is absent
+            return [
+                10 * torch.stack([(p @ holds(w)).sum(1) if w else doubt for w in values.values()], dim=1)
+                for values in FIELDS.values()
+            ]
+
+        def tag_logits(self, p):
+            return 10 * p @ tags
+
+        def span_logits(self, p, starts, ends):
+            first, last = p[:, starts] @ tags, p[:, ends - 1] @ tags
+            np = first[..., det] * last[..., noun] * (ends - starts <= 3)
+            vp = first[..., verb] * last[..., noun]
+            return 10 * torch.stack([torch.full_like(np, 0.5), np, vp], dim=-1)
+
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    fields = {name: list(values) for name, values in FIELDS.items()}
+    made = Lookup.for_model(
+        word_lm.denoiser, word_lm.vocabulary, fields=fields, tags=list(KINDS), spans=["NP", "VP"], **small
+    )
+    return made.eval().requires_grad_(False)

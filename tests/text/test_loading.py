@@ -136,7 +136,7 @@ def test_a_damaged_folder_is_refused_in_a_sentence(folder: Path, message: str) -
 
 @pytest.mark.parametrize("name", ["missing", "./missing/model", "/missing", "a/b/c", "missing/"])
 def test_a_missing_folder_is_not_taken_for_a_hub_id(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_download", lambda hub_id: pytest.fail("asked the hub"))
+    monkeypatch.setattr("textdiff.storage.download", lambda hub_id: pytest.fail("asked the hub"))
     with pytest.raises(FileNotFoundError, match="No model folder"):
         DiffusionLM.from_pretrained(name)
 

@@ -21,6 +21,7 @@ from textdiff.text.model import DiffusionLMModel
 from textdiff.text.presets import PRESETS
 from textdiff.text.run import preset_data
 from textdiff.text.tokenizer import load_tokenizer
+from textdiff.training import averaging
 
 STEPS = 6
 
@@ -243,9 +244,9 @@ def no_room(*_, **__):
 
 
 def test_a_full_disk_stops_with_a_sentence_and_the_run_goes_on_later(unbroken, corpus, tmp_path, monkeypatch):
-    folder, save = tmp_path / "run", training.save_model
+    folder, save = tmp_path / "run", averaging.save_model
     monkeypatch.setattr(
-        training, "save_model", lambda model, path: (no_room if "checkpoint-4" in path else save)(model, path)
+        averaging, "save_model", lambda model, path: (no_room if "checkpoint-4" in path else save)(model, path)
     )
     with pytest.raises(OSError, match="Cannot write .*No space left on device.*make room on the disk"):
         main(command(corpus, folder))

@@ -12,7 +12,6 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
-from textdiff.text import training
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.objectives import BOUND_WEIGHT
 from textdiff.text.optimizer import EMBEDDING_LEARNING_RATE, MUON_MULTIPLE
@@ -24,6 +23,7 @@ from textdiff.text.training import (
     latest_checkpoint,
     write_curves,
 )
+from textdiff.training import averaging
 
 
 class Rows(Dataset):
@@ -240,7 +240,7 @@ def torn(*_, **__):
 )
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, place, name, failure):
     trainer = make_trainer(tmp_path)
-    home = {"ema": training, "weights": trainer.model, "optimiser": torch}[place]
+    home = {"ema": averaging, "weights": trainer.model, "optimiser": torch}[place]
     original = getattr(home, name)
 
     def fail_later(*args, **kwargs):

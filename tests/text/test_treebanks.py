@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from textdiff.text.penn_tags import UNIVERSAL_TAGS
-from textdiff.text.treebanks import read_conllu, read_masc, read_penn_trees
+from textdiff.text.treebanks import read_conllu, read_dependencies, read_masc, read_penn_trees
 
 CONLLU = """\
 # sent_id = 1
@@ -37,6 +37,34 @@ def test_conllu(tmp_path: Path, name: str) -> None:
     assert first.words == ["She", "did", "n't", "."]
     assert first.tags == only("PRON", "AUX", "PART", "PUNCT")
     assert second == (["Go"], only("VERB"))
+
+
+def test_dependencies(tmp_path: Path) -> None:
+    (tmp_path / "a.conllu").write_text(CONLLU.replace("VBD\t_", "VBD\tVerbForm=Fin"), encoding="utf-8")
+    first, second = read_dependencies(tmp_path / "a.conllu")
+    assert first == (
+        ["She", "did", "n't", "."], ["PRON", "AUX", "PART", "PUNCT"], [1, -1, 1, 1],
+        ["nsubj", "root", "advmod", "punct"], ["_", "VerbForm=Fin", "_", "_"],
+    )  # fmt: skip
+    assert second.heads == [-1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("2\tpunct", "9\tpunct", "The sentence at line 3 of .* has the heads 2 0 2 9"),
+        ("2\tpunct", "_\tpunct", "has the heads 2 0 2 _"),
+        ("4\t.\t.", "5\t.\t.", "words must be numbered from 1"),
+        ("2\tpunct", "0\tpunct", "are no tree: give one root"),
+        ("0\troot\t_\t_\n3", "3\troot\t_\t_\n3", "are no tree"),
+    ],
+)
+def test_heads_that_are_no_tree_are_refused(tmp_path: Path, old: str, new: str, why: str) -> None:
+    assert CONLLU.count(old) == 1
+    (tmp_path / "a.conllu").write_text(CONLLU.replace(old, new), encoding="utf-8")
+    assert len(read_conllu(tmp_path / "a.conllu")) == 2  # which looks at tags alone
+    with pytest.raises(ValueError, match=why):
+        read_dependencies(tmp_path / "a.conllu")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textdiff.text.trees import Tree, bracketed, brackets, corpus_labelled_f1, labelled_f1, read_trees
+from textdiff.text.trees import (
+    Tree,
+    bracketed,
+    brackets,
+    corpus_labelled_f1,
+    labelled_f1,
+    read_trees,
+    side_by_side,
+)
 
 DOG = "(S (NP-SBJ (DT The) (NN dog)) (VP (VBD saw) (NP (PRP me))) (. .))"
 
@@ -14,6 +22,15 @@ def test_a_tree_by_hand() -> None:
     assert tree.words == ("The", "dog", "saw", "me", ".")
     assert tree.tags == ("DT", "NN", "VBD", "PRP", ".")
     assert tree.spans == {(0, 5, "S"), (0, 2, "NP"), (2, 4, "VP"), (3, 4, "NP")}
+
+
+def test_trees_side_by_side() -> None:
+    dog, hat = read_trees(f"{DOG} (NP (NN hat))")
+    both = side_by_side([dog, hat])
+    assert both.words == ("The", "dog", "saw", "me", ".", "hat")
+    assert both.tags == ("DT", "NN", "VBD", "PRP", ".", "NN")
+    assert both.spans == dog.spans | {(5, 6, "NP")}
+    assert side_by_side([dog]) == dog
 
 
 @pytest.mark.parametrize("root", ["", "ROOT ", "TOP ", "S1 "])

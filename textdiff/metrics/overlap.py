@@ -1,4 +1,4 @@
-"""How close texts come to their references: BLEU by sacrebleu, ROUGE-L by rouge-score."""
+"""How close texts come to their references: BLEU and chrF by sacrebleu, ROUGE-L by rouge-score."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 References = Sequence[str] | Sequence[Sequence[str]]
+
+
+class Chrf(NamedTuple):
+    """Corpus chrF, 0-100, and the signature that says how it was computed."""
+
+    score: float
+    signature: str
 
 
 class Bleu(NamedTuple):
@@ -31,12 +38,31 @@ def bleu(
     """
     from sacrebleu.metrics import BLEU
 
-    own = _lists(predictions, references)
-    width = max(map(len, own))                     # sacrebleu takes None where a text has fewer references
-    streams: list[list[Any]] = [[refs[i] if i < len(refs) else None for refs in own] for i in range(width)]
+    streams = _streams(_lists(predictions, references))
     metric = BLEU(lowercase=lowercase, tokenize=tokenize)
     score = metric.corpus_score(list(predictions), streams).score
     return Bleu(score, str(metric.get_signature()))
+
+
+def chrf(predictions: Sequence[str], references: References, *, word_order: int = 0) -> Chrf:
+    """Corpus chrF (Popovic 2015), the F2 score of character 1- to 6-grams, as sacrebleu computes it.
+
+    Args:
+        predictions: the texts to judge.
+        references: for each text one reference, or a list of one or more of its own.
+        word_order: longest word n-grams that count too; 2 is chrF++.
+
+    Raises:
+        ValueError: no texts, another number of references, or a text without a reference, or word_order below 0.
+    """
+    from sacrebleu.metrics import CHRF
+
+    if word_order < 0:
+        raise ValueError(f"chrF got word_order={word_order}: give 0, or 2 for chrF++.")
+    streams = _streams(_lists(predictions, references))
+    metric = CHRF(word_order=word_order)
+    score = metric.corpus_score(list(predictions), streams).score
+    return Chrf(score, str(metric.get_signature()))
 
 
 def rouge_l(predictions: Sequence[str], references: References) -> float:
@@ -56,6 +82,12 @@ def rouge_l(predictions: Sequence[str], references: References) -> float:
     scorer = RougeScorer(["rougeL"])
     scores = [scorer.score_multi(refs, text) for text, refs in zip(predictions, own, strict=True)]
     return sum(score["rougeL"].fmeasure for score in scores) / len(scores)
+
+
+def _streams(own: list[list[str]]) -> list[list[Any]]:
+    """First references, second ones, ...: None where a text has fewer."""
+    width = max(map(len, own))
+    return [[refs[i] if i < len(refs) else None for refs in own] for i in range(width)]
 
 
 def _lists(predictions: Sequence[str], references: References) -> list[list[str]]:

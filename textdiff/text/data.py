@@ -34,16 +34,7 @@ def read_texts(path: str | os.PathLike) -> list[str]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not UTF-8, not gzip although its name ends in .gz, or holds no text.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No file {path}: give a UTF-8 text file (.txt or .txt.gz).")
-    try:
-        content = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert it, for example with iconv.") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole gzip file ({error}): copy it again.") from error
-    content = content.replace("\r\n", "\n")
+    content = read_content(path)
     if END_OF_TEXT in content:
         texts = content.split(END_OF_TEXT)
     elif re.search(r"\n[ \t]*\n", content.strip()):
@@ -54,6 +45,25 @@ def read_texts(path: str | os.PathLike) -> list[str]:
     if not texts:
         raise ValueError(f"{path} holds no text: give a file with at least one sentence.")
     return texts
+
+
+def read_content(path: str | os.PathLike) -> str:
+    """The whole of a UTF-8 file, unpacked if its name ends in .gz, with plain line ends.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not UTF-8, or not gzip although its name ends in .gz.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No file {path}: give a UTF-8 text file (.txt or .txt.gz).")
+    try:
+        content = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert it, for example with iconv.") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is not a whole gzip file ({error}): copy it again.") from error
+    return content.replace("\r\n", "\n")
 
 
 def held_out(text: str, *, percent: int = 1) -> bool:
@@ -179,16 +189,22 @@ class PackedRows(Dataset):
         known = torch.zeros(self.row_length, dtype=torch.bool)
         rng = np.random.default_rng([self.seed, index])  # another stream than the noise of the same row
         at = 0
-        for number, piece in enumerate((self.pieces[i] for i in self._row(index)), start=1):
+        for number, i in enumerate(self._row(index), start=1):
+            piece, given = self._segment(i, rng)
             span = slice(at, at + len(piece))
             ids[span] = torch.from_numpy(piece.astype(np.int64))
             segments[span] = number
-            if self.conditional:
-                known[span] = torch.from_numpy(known_mask(len(piece), rng))
+            known[span] = torch.from_numpy(given)
             at = span.stop
         return {
             "input_ids": ids, "attention_mask": segments, "known": known, "sample_index": torch.tensor(index),
         }  # fmt: skip
+
+    def _segment(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A piece's tokens and which of them are given, [n] each."""
+        piece = self.pieces[number]
+        given = known_mask(len(piece), rng) if self.conditional else np.zeros(len(piece), dtype=bool)
+        return piece, given
 
     def _row(self, index: int) -> list[int]:
         epoch, place = divmod(index, len(self.rows))

@@ -108,6 +108,7 @@ class TextDenoiser(nn.Module):
         x0_known: Tensor | None = None,
         x0_prev: Tensor | None = None,
         shown: tuple[Tensor, Tensor] | None = None,
+        wanted: Tensor | None = None,
         temperature: float = 1.0,
         barred: Tensor | None = None,
     ) -> DenoiserOutput:
@@ -123,11 +124,14 @@ class TextDenoiser(nn.Module):
                 read where `known`.
             shown: what the transformer sees in place of x_t and logsnr, [B, L, D] and [B, L]; the output prior still
                 takes its evidence from x_t.
+            wanted: bool [B, L], the N positions that are asked for; the output is [N, ...] then.
             temperature: divides the transformer's logits, not the evidence of x_t.
-            barred: bool [B, L, V], tokens that may not stand there.
+            barred: bool like the logits, tokens that may not stand there.
         """
         logsnr = logsnr.view(len(x_t), -1)
         hidden = self.hidden(*(shown or (x_t, logsnr)), attention_mask, known, x0_known, x0_prev)
+        if wanted is not None:
+            hidden, x_t, logsnr = hidden[wanted], x_t[wanted], logsnr.expand(wanted.shape)[wanted]
         return self.read_out(hidden, x_t, logsnr, temperature=temperature, barred=barred)
 
     def hidden(

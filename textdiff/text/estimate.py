@@ -10,10 +10,13 @@ to evidence that the network counted twice (docs/log.md has what that cost).
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from textdiff.diffusion.guidance import classifier_free
+from textdiff.diffusion.samplers import Denoiser
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import DenoiserOutput, TextDenoiser
 
@@ -28,6 +31,7 @@ def estimate(
     attention_mask: Tensor,
     known: Tensor,
     x0_known: Tensor,
+    wanted: Tensor | None = None,
     temperature: float = 1.0,
     barred: Tensor | None = None,
 ) -> DenoiserOutput:
@@ -42,13 +46,14 @@ def estimate(
         attention_mask: [B, L], 0 = padding, otherwise the number of the segment.
         known: bool [B, L], True = given.
         x0_known: clean vectors, [B, L, D], read only where `known`.
+        wanted: bool [B, L], the N positions that are asked for; the output is [N, V] and [N, D] then.
         temperature: divides the transformer's logits, not the evidence of x_t.
-        barred: bool [B, L, V], tokens that may not stand there.
+        barred: bool like the logits, tokens that may not stand there.
     """
     logsnr = scheduler.logsnr(own)
     call = partial(
         denoiser, x_t, logsnr, attention_mask=attention_mask, known=known, x0_known=x0_known,
-        temperature=temperature, barred=barred,
+        wanted=wanted, temperature=temperature, barred=barred,
     )  # fmt: skip
     if not denoiser.config.categorical:
         return call(x0_prev=x0_prev)
@@ -57,6 +62,56 @@ def estimate(
     x_seen = x_t.masked_fill(alone[..., None], 0.0)
     x0_prev = x0_prev if x0_prev is None else x0_prev.masked_fill(alone[..., None], 0.0)
     return call(shown=(x_seen, waiting), x0_prev=x0_prev)
+
+
+def source_guided(
+    denoiser: TextDenoiser,
+    scheduler: Scheduler,
+    x_t: Tensor,
+    own: Tensor,
+    x0_prev: Tensor | None,
+    *,
+    attention_mask: Tensor,
+    source: Tensor,
+    source_guidance: float,
+    barred: Tensor | None = None,
+    **given: Any,
+) -> DenoiserOutput:
+    """`estimate` under classifier-free guidance by the source: logits without it + source_guidance * (with - without).
+
+    The evidence of x_t is the same in both and so stays as it is. A model that regresses x0_hat mixes that instead.
+
+    Args:
+        denoiser: one that was trained with sources left out.
+        scheduler: its noise curve.
+        x_t: as in `estimate`.
+        own: as in `estimate`.
+        x0_prev: as in `estimate`.
+        attention_mask: as in `estimate`.
+        source: bool [B, L], True where the source stands; not looked at in the second call.
+        source_guidance: 0 = no source, 1 = off (and one call alone), above 1 exaggerates the source.
+        barred: as in `estimate`.
+        **given: the other conditions of `estimate`.
+    """
+    if source_guidance == 1.0:
+        return estimate(
+            denoiser, scheduler, x_t, own, x0_prev, attention_mask=attention_mask, barred=barred, **given
+        )
+    categorical = denoiser.config.categorical
+
+    def told(mask: Tensor) -> Denoiser:
+        def call(x_t: Tensor, own: Tensor, x0_prev: Tensor | None) -> Tensor:
+            logits, x0_hat = estimate(denoiser, scheduler, x_t, own, x0_prev, attention_mask=mask, **given)
+            return logits if categorical else x0_hat
+
+        return call
+
+    without = told(attention_mask.masked_fill(source, 0))
+    mixed = classifier_free(told(attention_mask), without, source_guidance)(x_t, own, x0_prev)
+    logits = mixed if categorical else denoiser.embedding.logits(mixed)
+    if barred is not None:
+        logits = logits.masked_fill(barred, -torch.inf)
+    return DenoiserOutput(logits, denoiser.embedding.mean(logits) if categorical else mixed)
 
 
 def alone_on_its_way(own: Tensor, attention_mask: Tensor, known: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def judge_metrics(texts: Sequence[str], judge: Charges, *, batch_size: int = 32)
     Raises:
         ValueError: if there are no texts that the judge can read.
     """
-    read, charges = _charged(texts, judge, batch_size)
+    read, charges = charged(texts, judge, batch_size)
     sums = likelihood(read, charges)
     return {
         "judge": judge.name, "judge_left_out": len(texts) - len(read),
@@ -97,7 +97,7 @@ def judge_metrics(texts: Sequence[str], judge: Charges, *, batch_size: int = 32)
     }  # fmt: skip
 
 
-def _charged(
+def charged(
     texts: Sequence[str], judge: Charges, batch_size: int
 ) -> tuple[Sequence[str], list[tuple[float, int]]]:
     """The texts that a judge can read whole, and its charges; it refuses a list before it charges any."""

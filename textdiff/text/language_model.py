@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -21,6 +22,7 @@ from textdiff.text import loading, ranking
 from textdiff.text.blanks import Blank, Template, checked, parse
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan, Planner, blank_plan, length_chances
+from textdiff.text.rewriting import Rewrite, RewriteOptions, Rewriter
 from textdiff.text.sampling import Options, Readings, Sampling, candidate_seeds, walk
 from textdiff.text.scoring import Bound, bound
 from textdiff.text.tokenizer import save_tokenizer
@@ -54,6 +56,7 @@ class DiffusionLM:
         self.config = {**(config or {}), **denoiser.config.to_dict()}
         self.window = denoiser.config.max_position_embeddings
         self.length_counts: list[int] = self.config.get("length_counts") or []
+        self.folder: Path | None = None  # that it was loaded from
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -74,7 +77,9 @@ class DiffusionLM:
         config = loading.read_config(folder)
         denoiser = loading.read_denoiser(folder, config).to(device)
         tokenizer = loading.read_tokenizer(folder, denoiser.config.vocab_size)
-        return cls(denoiser, Scheduler.from_pretrained(folder), tokenizer, config=config)
+        model = cls(denoiser, Scheduler.from_pretrained(folder), tokenizer, config=config)
+        model.folder = folder
+        return model
 
     def save_pretrained(self, folder: str | os.PathLike, *, facts: dict[str, Any] | None = None) -> None:
         """Write what `from_pretrained` and transformers' AutoModel and AutoTokenizer read, and a model card.
@@ -166,6 +171,31 @@ class DiffusionLM:
         template = Template((checked(prompt), ""), (Blank(low, high),))
         return self._fill(template, num_samples, rank, Sampling(**options))
 
+    def rewrite(self, texts: str | Sequence[str], **options: Unpack[RewriteOptions]) -> list[str]:
+        """The target of every text, for models trained on pairs: the best of some candidates.
+
+        Args:
+            texts: one or more sources.
+            **options: candidates, ranking, guidance, lengths (`RewriteOptions`), and how to sample (`Options`).
+
+        Raises:
+            ValueError: as `rewrite_candidates`.
+        """
+        return [found[0].text for found in self.rewrite_candidates(texts, **options)]
+
+    def rewrite_candidates(self, texts: str | Sequence[str], **options: Unpack[RewriteOptions]) -> list[list[Rewrite]]:
+        """What `rewrite` chooses from: distinct candidates of every text, best first.
+
+        Raises:
+            ValueError: if the model was not trained on pairs, a text is empty or too long, or an option is out of
+                range.
+        """
+        return self.rewriter().candidates(texts, options)
+
+    def rewriter(self) -> Rewriter:
+        """What makes targets from sources; ValueError for a model that was not trained on pairs."""
+        return Rewriter(self.denoiser, self.scheduler, self.vocabulary, self.config.get("target_lengths"))
+
     def score(self, texts: str | Sequence[str], *, levels: int = 32, seed: int = 0) -> Bound:
         """Bound the negative log-likelihood of texts: nats per token, bits per byte, with a 95 % interval.
 
@@ -177,6 +207,7 @@ class DiffusionLM:
         Raises:
             ValueError: if there is no text, or one is empty, or the model has no bound.
         """
+        self._refuse_pairs()
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts or not all(texts):
             raise ValueError("There is an empty text, or none at all: give texts of at least one character.")
@@ -240,7 +271,12 @@ class DiffusionLM:
     def _walk(
         self, plans: list[Plan], seeds: list[int], sampling: Sampling, *, last_only: bool = False
     ) -> Iterator[Readings]:
+        self._refuse_pairs()
         return walk(self.denoiser, self.scheduler, self.vocabulary, plans, seeds, sampling, last_only=last_only)
+
+    def _refuse_pairs(self) -> None:
+        if self.config.get("target_lengths"):
+            raise ValueError("This model was trained on pairs, not on texts alone: ask it to rewrite.")
 
     def _denoise(self, plans: list[Plan], seeds: list[int], sampling: Sampling) -> Readings:
         """The last readings of all plans, some at a time."""

@@ -36,6 +36,7 @@ class DiffusionLMConfig(PreTrainedConfig):
         self_conditioning_rate: share of training rows with a first estimate.
         noise_seed: seed of all training noise.
         length_counts: how many training texts have 0, 1, 2, ... tokens; generation draws lengths from it.
+        target_lengths: of a model trained on pairs, `target_lengths.count_lengths` of them.
         **kwargs: any field of `DenoiserConfig`, and what `PreTrainedConfig` takes.
     """
 
@@ -48,13 +49,14 @@ class DiffusionLMConfig(PreTrainedConfig):
         self_conditioning_rate: float = 0.5,
         noise_seed: int = 0,
         length_counts: list[int] | None = None,
+        target_lengths: list[list[int]] | None = None,
         **kwargs: Any,
     ) -> None:
         for field in fields(DenoiserConfig):
             setattr(self, field.name, kwargs.pop(field.name, field.default))
         self.logsnr_min, self.logsnr_max = logsnr_min, logsnr_max
         self.self_conditioning_rate, self.noise_seed = self_conditioning_rate, noise_seed
-        self.length_counts = length_counts
+        self.length_counts, self.target_lengths = length_counts, target_lengths
         super().__init__(**kwargs)
 
     @classmethod

@@ -90,5 +90,5 @@ def _kind(name: str, parameter: Tensor) -> str:
         return "word vectors"
     if parameter.ndim < 2 or "from_" in name:
         return "rest"
-    inside = any(part in name for part in ("blocks.", ".h."))  # ours, and GPT-2's
+    inside = any(part in name for part in ("blocks.", ".h.", "coder.layers."))  # ours, GPT-2's, Marian's
     return "blocks" if inside and min(parameter.shape) > 2 else "matrices"  # not the two rows of `LocalMix`

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,19 +25,23 @@ PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 
 @dataclass(frozen=True)
 class Plan:
-    """One candidate: ids [L] (0 in blanks), known [L], and for every blank its positions and first-token rule."""
+    """One candidate: ids [L] (0 in blanks), known [L], and for every blank its positions and first-token rule.
+
+    The first `source` tokens are what the rest is made from, where there is such a thing.
+    """
 
     ids: tuple[int, ...]
     known: tuple[bool, ...]
     spans: tuple[slice, ...]
     rules: tuple[str | None, ...]
+    source: int = 0
 
     def filled(self, readings: Sequence[Sequence[int]]) -> Plan:
         """The plan with ids in its blanks; what is known stays marked."""
         ids = list(self.ids)
         for span, reading in zip(self.spans, readings, strict=True):
             ids[span] = reading
-        return Plan(tuple(ids), self.known, self.spans, self.rules)
+        return replace(self, ids=tuple(ids))
 
 
 def batch(plans: Sequence[Plan], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:

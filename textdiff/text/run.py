@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -16,6 +17,7 @@ from transformers import set_seed
 
 from textdiff.text.data import PackedRows, pieces
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
+from textdiff.text.pairs import Pair, PairRows, encode_pairs, length_table, training_pairs, wants_pairs
 from textdiff.text.presets import PRESETS, Preset
 from textdiff.text.settings import (
     changed_settings,
@@ -27,7 +29,7 @@ from textdiff.text.settings import (
     write_record,
 )
 from textdiff.text.sources import training_texts
-from textdiff.text.tokenizer import load_tokenizer, save_tokenizer, train_bpe, train_word_level
+from textdiff.text.tokenizer import load_tokenizer, save_tokenizer, separator, train_bpe, train_word_level
 from textdiff.text.training import (
     DiffusionTrainer,
     EMACallback,
@@ -52,25 +54,49 @@ def train(args: argparse.Namespace) -> None:
     """
     preset = _preset(args)
     folder = Path(args.output_dir)
-    texts = training_texts(args, preset)
+    paired = wants_pairs(args, preset)
+    found: tuple[list[Any], list[Any]] = training_pairs(args, preset) if paired else training_texts(args, preset)
     arguments = training_arguments(args, **preset.rates())
     with arguments.main_process_first(local=False):
         checkpoint = latest_checkpoint(folder)
         _check_same_run(args, folder, resuming=checkpoint is not None)
-        tokenizer = _tokenizer(preset, texts[0], folder)
+        tokenizer = _tokenizer(preset, chain.from_iterable(found[0]) if paired else found[0], folder)
     set_seed(args.seed)
-    train_pieces, validation_pieces = _cut(texts, tokenizer, preset, args.seed)
-    model = _model(preset, tokenizer, train_pieces, args.seed)
-    rows = PackedRows(
-        train_pieces, preset.row_length,
-        total=preset.max_steps * preset.batch_size, seed=args.seed, conditional=preset.conditional,
-    )  # fmt: skip
-    validation = PackedRows(
-        validation_pieces, preset.row_length, total=VALIDATION_ROWS, seed=args.seed + 1, conditional=False
-    )
+    make = _pair_rows if paired else _text_rows
+    rows, validation, lengths = make(found, tokenizer, preset, args.seed)
+    model = _model(preset, tokenizer, lengths, args.seed)
     ema = EMACallback(model, args.ema_decay)
     trainer = DiffusionTrainer(model=model, args=arguments, train_dataset=rows, eval_dataset=validation, ema=ema)
     finish_run(trainer, preset, folder, checkpoint)
+
+
+def _text_rows(
+    texts: tuple[list[str], list[str]], tokenizer: Tokenizer, preset: Preset, seed: int
+) -> tuple[PackedRows, PackedRows, dict[str, Any]]:
+    """Rows of texts to train on and to validate with, and what the model's config says of lengths."""
+    train_pieces, validation_pieces = _cut(texts, tokenizer, preset, seed)
+    rows = PackedRows(
+        train_pieces, preset.row_length,
+        total=preset.max_steps * preset.batch_size, seed=seed, conditional=preset.conditional,
+    )  # fmt: skip
+    validation = PackedRows(
+        validation_pieces, preset.row_length, total=VALIDATION_ROWS, seed=seed + 1, conditional=False
+    )
+    return rows, validation, {"length_counts": np.bincount([len(piece) for piece in train_pieces]).tolist()}
+
+
+def _pair_rows(
+    pairs: tuple[list[Pair], list[Pair]], tokenizer: Tokenizer, preset: Preset, seed: int
+) -> tuple[PackedRows, PackedRows, dict[str, Any]]:
+    """Rows of pairs to train on and to validate with, and what the model's config says of lengths."""
+    window, between = _window(preset), separator(tokenizer)
+    kept, out = (encode_pairs(part, tokenizer, window) for part in pairs)
+    total = preset.max_steps * preset.batch_size
+    rows = PairRows(kept, preset.row_length, between=between, total=total, seed=seed)
+    validation = PairRows(
+        out, preset.row_length, between=between, total=VALIDATION_ROWS, seed=seed + 1, source_dropout=0.0
+    )
+    return rows, validation, {"target_lengths": length_table(kept)}
 
 
 def finish_run(trainer: DiffusionTrainer, preset: Preset, folder: Path, checkpoint: Path | None) -> None:
@@ -128,11 +154,11 @@ def _check_same_run(args: argparse.Namespace, folder: Path, *, resuming: bool) -
 
 @dataclass(frozen=True)
 class PresetData:
-    """What a preset trains on: its tokenizer, and pieces of token ids to train on and to validate with."""
+    """What a preset trains on: its tokenizer, and pieces of token ids, or pairs, to train on and to validate with."""
 
     tokenizer: Tokenizer
-    train: list[np.ndarray]
-    validation: list[np.ndarray]
+    train: list[Any]
+    validation: list[Any]
 
 
 def preset_data(preset: Preset, folder: str | os.PathLike, *, data_dir: str, seed: int) -> PresetData:
@@ -151,6 +177,10 @@ def preset_data(preset: Preset, folder: str | os.PathLike, *, data_dir: str, see
     given = argparse.Namespace(
         dataset=None, train_files=None, validation_files=None, data_dir=data_dir
     )
+    if preset.pairs is not None:
+        pairs = training_pairs(given, preset)
+        tokenizer = _tokenizer(preset, chain.from_iterable(pairs[0]), Path(folder))
+        return PresetData(tokenizer, *(encode_pairs(part, tokenizer, _window(preset)) for part in pairs))
     texts = training_texts(given, preset)
     tokenizer = _tokenizer(preset, texts[0], Path(folder))
     return PresetData(tokenizer, *_cut(texts, tokenizer, preset, seed))
@@ -160,11 +190,16 @@ def _cut(
     texts: tuple[list[str], list[str]], tokenizer: Tokenizer, preset: Preset, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Training and validation texts in pieces."""
-    length = DiffusionLMConfig(**preset.model).max_position_embeddings
+    length = _window(preset)
     return pieces(texts[0], tokenizer, length, seed=seed), pieces(texts[1], tokenizer, length, seed=seed + 1)
 
 
-def _tokenizer(preset: Preset, texts: Sequence[str], folder: Path) -> Tokenizer:
+def _window(preset: Preset) -> int:
+    """Most tokens that the preset's model takes."""
+    return DiffusionLMConfig(**preset.model).max_position_embeddings
+
+
+def _tokenizer(preset: Preset, texts: Iterable[str], folder: Path) -> Tokenizer:
     """The run's tokenizer: the folder's, so that a resumed run keeps it, else a new one."""
     if (folder / "tokenizer.json").is_file():
         return load_tokenizer(folder)
@@ -174,9 +209,8 @@ def _tokenizer(preset: Preset, texts: Sequence[str], folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _model(preset: Preset, tokenizer: Tokenizer, train_pieces: Sequence[np.ndarray], seed: int) -> DiffusionLMModel:
-    """A fresh model that knows its vocabulary size and the lengths of the training pieces."""
+def _model(preset: Preset, tokenizer: Tokenizer, lengths: dict[str, Any], seed: int) -> DiffusionLMModel:
+    """A fresh model that knows its vocabulary size and what the training data say of lengths."""
     make = DiffusionLMConfig.diffusion_lm if preset.recipe == "diffusion_lm" else DiffusionLMConfig
-    counts = np.bincount([len(piece) for piece in train_pieces]).tolist()
-    config = make(**preset.model, vocab_size=tokenizer.get_vocab_size(), length_counts=counts, noise_seed=seed)
+    config = make(**preset.model, vocab_size=tokenizer.get_vocab_size(), noise_seed=seed, **lengths)
     return DiffusionLMModel(config)

@@ -22,7 +22,7 @@ from textdiff.diffusion.samplers import SAMPLERS, Step, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import own_times, random_starts, spread_of
 from textdiff.text.denoiser import TextDenoiser
-from textdiff.text.estimate import estimate
+from textdiff.text.estimate import source_guided
 from textdiff.text.plans import Plan, barred_tokens, batch
 from textdiff.text.steering import tilted
 from textdiff.text.vocabulary import Vocabulary, draw
@@ -127,33 +127,44 @@ class Reader:
         plans: Sequence[Plan],
         vocabulary: Vocabulary,
         sampling: Sampling,
+        *,
+        source_guidance: float = 1.0,
     ) -> None:
         self.denoiser, self.scheduler, self.sampling = denoiser, scheduler, sampling
+        self.source_guidance = source_guidance
         device = denoiser.embedding.weight.device
         self.ids, self.attention_mask, self.known = batch(plans, device)
+        sizes = torch.tensor([plan.source for plan in plans], device=device)
+        self.source = torch.arange(self.ids.shape[1], device=device) < sizes[:, None]  # bool [B, L]
         self.barred = barred_tokens(plans, vocabulary, device)
         self.x0_known = denoiser.embedding.embed(self.ids)
-        self.logits = self.x0_known.new_empty(0)  # [B, L, V] after a call, tempered
+        self.free = (self.attention_mask > 0) & ~self.known
+        self.settled = torch.zeros_like(self.known)  # read when they were clean: no other call changes them
+        self.read = self.x0_known.new_zeros(*self.ids.shape, denoiser.config.vocab_size)  # the model's own logits
+        self.logits = self.read  # [B, L, V], tempered and, where there is a control, steered
+        self.x0_hat = self.x0_known
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
-        logits, x0_hat = estimate(
+        clean = t.expand(self.known.shape) == 0
+        wanted = self.free & ~(self.settled & clean)
+        logits, x0_hat = source_guided(
             self.denoiser, self.scheduler, x_t, t, x0_prev,
             attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known,
-            temperature=self.sampling.temperature, barred=self.barred,
+            source=self.source, source_guidance=self.source_guidance, wanted=wanted,
+            temperature=self.sampling.temperature, barred=None if self.barred is None else self.barred[wanted],
         )  # fmt: skip
-        self.logits = logits
-        if not self.denoiser.config.categorical:
-            return self.denoiser.embedding.clamp(x0_hat)
-        if self.sampling.control is None or self.sampling.guidance_scale == 0:
-            return x0_hat
-        self.logits = self._steered(self.sampling.control, t)
-        return self.denoiser.embedding.mean(self.logits)
+        self.settled = clean
+        self.read[wanted], self.x0_hat = logits, self.x0_hat.clone()
+        self.x0_hat[wanted] = x0_hat if self.denoiser.config.categorical else self.denoiser.embedding.clamp(x0_hat)
+        if self.sampling.control is not None and self.sampling.guidance_scale > 0:
+            self.logits = self._steered(self.sampling.control, t)
+            self.x0_hat = self.denoiser.embedding.mean(self.logits)
+        return self.x0_hat
 
     def _steered(self, control: Energy, t: Tensor) -> Tensor:
         """The last logits as the control wants them."""
-        free = (self.attention_mask > 0) & ~self.known
         return tilted(
-            self.logits, t, control, free, self.given,
+            self.read, t, control, self.free, self.given,
             guidance_scale=self.sampling.guidance_scale, rounds=self.sampling.guidance_rounds,
         )  # fmt: skip
 
@@ -165,8 +176,9 @@ class Reader:
     def drawn(self, uniform: Tensor) -> Tensor:
         """Clean vectors of tokens drawn from the last call's distributions, [B, L, D]; uniform: in [0, 1), [B, L]."""
         below_one = uniform.clamp(max=1 - 1e-6).to(self.logits.dtype)  # in float32 too: the last token may be barred
-        ids = draw(self.logits.flatten(0, 1), below_one.flatten())
-        return self.denoiser.embedding.embed(ids).view_as(self.x0_known)
+        moving, clean = self.free & ~self.settled, self.x0_hat.clone()
+        clean[moving] = self.denoiser.embedding.embed(draw(self.logits[moving], below_one[moving]))
+        return clean
 
 
 class OwnNoise:
@@ -204,6 +216,7 @@ def walk(
     sampling: Sampling,
     *,
     last_only: bool = False,
+    source_guidance: float = 1.0,
 ) -> Iterator[Readings]:
     """Denoise plans together and yield what their blanks read after every call of the denoiser; the last is the result.
 
@@ -215,9 +228,10 @@ def walk(
         seeds: one number for each candidate's noise.
         sampling: steps, sampler and temperature.
         last_only: yield the result alone.
+        source_guidance: how strongly the plans' sources are followed (`estimate.source_guided`); 1 = off.
     """
     lengths = [len(plan.ids) for plan in plans]
-    reader = Reader(denoiser, scheduler, plans, vocabulary, sampling)
+    reader = Reader(denoiser, scheduler, plans, vocabulary, sampling, source_guidance=source_guidance)
     dim, device = denoiser.config.embedding_dim, reader.x0_known.device
     noise = OwnNoise(lengths, seeds, device)
     order = OwnNoise(lengths, [seed + 1 for seed in seeds], device).uniform()

@@ -6,6 +6,7 @@ import argparse
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from textdiff.text.data import held_out, read_texts
@@ -22,6 +23,10 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
         FileNotFoundError: for a missing file.
         ConnectionError: for a name on the hub without network.
     """
+    if getattr(args, "pairs", False) or getattr(args, "pair_columns", None) or (
+        preset.pairs is not None and not (args.dataset or args.train_files)
+    ):
+        raise ValueError("Texts are wanted here, and these are pairs: only scripts/train.py takes them.")
     if args.dataset and args.train_files:
         raise ValueError("Both --dataset and --train-files are given: give one of them.")
     if args.dataset:
@@ -29,12 +34,7 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
     elif args.train_files:
         texts = [text for path in args.train_files for text in read_texts(path)]
     elif preset.sources:
-        missing = [name for name in preset.sources if not Path(args.data_dir, name).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"Preset {preset.name!r} wants {missing[0]} in {args.data_dir}, where it is not: "
-                "name the folder with --data-dir, or give texts of your own with --train-files."
-            )
+        check_sources(preset, args.data_dir)
         texts = [
             _after_mark(text, preset)
             for name, share in preset.sources.items()
@@ -47,6 +47,20 @@ def training_texts(args: argparse.Namespace, preset: Preset) -> tuple[list[str],
         return texts, [text for path in args.validation_files for text in read_texts(path)]
     kept, out = [t for t in texts if not held_out(t)], [t for t in texts if held_out(t)]
     return (kept, out) if kept and out else (texts, texts[-max(1, len(texts) // 20) :])
+
+
+def check_sources(preset: Preset, data_dir: str) -> None:
+    """Look for the files of a preset.
+
+    Raises:
+        FileNotFoundError: if one is missing.
+    """
+    missing = [name for name in preset.sources if not Path(data_dir, name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"Preset {preset.name!r} wants {missing[0]} in {data_dir}, where it is not: "
+            "name the folder with --data-dir, or give texts of your own with --train-files."
+        )
 
 
 def _after_mark(text: str, preset: Preset) -> str:
@@ -73,6 +87,26 @@ def test_texts(preset: Preset, data_dir: str) -> dict[str, list[str]]:
 
 def _dataset_texts(name: str, column: str) -> list[str]:
     """The text column of a `datasets` name or local dataset folder."""
+    (values,) = dataset_columns(name, (column,), option="--text-column")
+    texts = [text.strip() for text in values if text is not None and text.strip()]
+    if not texts:
+        raise ValueError(f"--dataset {name} has no text in column {column!r}.")
+    return texts
+
+
+def dataset_columns(name: str, columns: Sequence[str], *, option: str) -> list[list[str | None]]:
+    """Columns of text of a `datasets` name, a local dataset folder or file; a nested one is "outer.inner".
+
+    Args:
+        name: as --dataset gives it.
+        columns: their names.
+        option: of the command line, that names them.
+
+    Raises:
+        ValueError: if it cannot be read, or has no such column of text.
+        FileNotFoundError: for a local file or folder that is not there.
+        ConnectionError: for a name on the hub without network.
+    """
     path = Path(name)
     if path.is_file() and path.suffix not in DATASET_FILES:
         raise ValueError(f"--dataset {name} is a {path.suffix} file: give .json, .jsonl, .csv or .parquet.")
@@ -90,15 +124,15 @@ def _dataset_texts(name: str, column: str) -> list[str]:
     except (datasets.exceptions.DatasetGenerationError, OSError, ValueError) as error:
         reason = str(error.__cause__ or error).rstrip(".")
         raise ValueError(f"--dataset {name} cannot be read ({reason}): check its name and its files.") from error
-    if column not in data.column_names:
-        raise ValueError(f"--dataset {name} has no column {column!r}: choose one of {', '.join(data.column_names)}.")
-    values = [value for value in data[column] if value is not None]
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError(f"--dataset {name}: column {column!r} does not hold text: name another with --text-column.")
-    texts = [text.strip() for text in values if text.strip()]
-    if not texts:
-        raise ValueError(f"--dataset {name} has no text in column {column!r}.")
-    return texts
+    data, found = data.flatten(), []
+    for column in columns:
+        if column not in data.column_names:
+            names = ", ".join(data.column_names)
+            raise ValueError(f"--dataset {name} has no column {column!r}: choose one of {names}.")
+        found.append(list(data[column]))
+        if not all(value is None or isinstance(value, str) for value in found[-1]):
+            raise ValueError(f"--dataset {name}: column {column!r} does not hold text: name another with {option}.")
+    return found
 
 
 def _reach_hub(name: str) -> None:

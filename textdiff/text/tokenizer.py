@@ -2,7 +2,7 @@
 
 Two kinds: byte-level BPE, cased, for which every text of every script comes back to the byte; and a word-level
 vocabulary for corpora such as E2E, which are tokenised text already. Ids 0, 1, 2 are <pad>, <s> and </s>; the diffusion
-model uses padding alone, an autoregressive judge or rival the other two.
+model uses padding and, in pairs, <s> between source and target; an autoregressive judge or rival all three.
 """
 
 from __future__ import annotations
@@ -49,6 +49,19 @@ def train_word_level(texts: Iterable[str], *, min_count: int = 10) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def separator(tokenizer: Tokenizer) -> int:
+    """The id of the token that parts a pair's source from its target, <s>.
+
+    Raises:
+        ValueError: if the tokenizer has none.
+    """
+    start = SPECIAL_TOKENS[1]
+    found = tokenizer.token_to_id(start)
+    if found is None:
+        raise ValueError(f"The tokenizer has no token {start}, which parts sources from targets: train another.")
+    return found
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | os.PathLike) -> None:

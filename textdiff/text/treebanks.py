@@ -17,6 +17,7 @@ from textdiff.text.penn_tags import UNIVERSAL_TAGS, universal_tags
 from textdiff.text.trees import Tree, read_trees
 
 CONLLU_COLUMNS = 10
+ROOT_HEAD = -1
 
 
 class Tagged(NamedTuple):
@@ -24,6 +25,20 @@ class Tagged(NamedTuple):
 
     words: list[str]
     tags: list[frozenset[str]]
+
+
+class Dependencies(NamedTuple):
+    """A sentence: its words, a universal tag for each, and what it depends on.
+
+    heads[k] is the place of word k's head, ROOT_HEAD for the root; relations[k] says how it depends on it,
+    features[k] how it is inflected, "VerbForm=Fin|..." or "_".
+    """
+
+    words: list[str]
+    tags: list[str]
+    heads: list[int]
+    relations: list[str]
+    features: list[str]
 
 
 def read_conllu(path: str | os.PathLike) -> list[Tagged]:
@@ -35,13 +50,59 @@ def read_conllu(path: str | os.PathLike) -> list[Tagged]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, is not CoNLL-U, or has no sentence.
     """
-    sentences: list[Tagged] = []
-    words: list[str] = []
-    tags: list[frozenset[str]] = []
-    for number, line in enumerate([*_text(Path(path)).splitlines(), ""], 1):
+    return [
+        Tagged([columns[1] for _, columns in rows], [frozenset((columns[3],)) for _, columns in rows])
+        for rows in _conllu_rows(Path(path))
+    ]
+
+
+def read_dependencies(path: str | os.PathLike) -> list[Dependencies]:
+    """Sentences of a CoNLL-U file with their universal tags and dependency trees; words as of `read_conllu`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, is not CoNLL-U, has no sentence, or a sentence's heads are no tree.
+    """
+    found = []
+    for rows in _conllu_rows(Path(path)):
+        place = f"The sentence at line {rows[0][0]} of {path}"
+        ids = [columns[0] for _, columns in rows]
+        heads = [columns[6] for _, columns in rows]
+        if ids != [str(k) for k in range(1, len(ids) + 1)] or not {"0", *ids} >= set(heads):
+            raise ValueError(
+                f"{place} has the heads {' '.join(heads)[:60]}: every word must name 0 or another word, "
+                "and words must be numbered from 1: give a treebank with dependencies."
+            )
+        above = [int(head) - 1 for head in heads]
+        if not _is_tree(above):
+            raise ValueError(
+                f"{place} has heads that are no tree: give one root, and no word below itself."
+            )
+        words, tags, features, relations = ([columns[k] for _, columns in rows] for k in (1, 3, 5, 7))
+        found.append(Dependencies(words, tags, above, relations, features))
+    return found
+
+
+def _is_tree(heads: list[int]) -> bool:
+    """Whether every word comes to the one root."""
+    reached = {ROOT_HEAD}
+    for word in range(len(heads)):
+        path = []
+        while word not in reached and word not in path:
+            path.append(word)
+            word = heads[word]
+        if word not in reached:
+            return False
+        reached.update(path)
+    return heads.count(ROOT_HEAD) == 1
+
+
+def _conllu_rows(path: Path) -> list[list[tuple[int, list[str]]]]:
+    """The sentences of a CoNLL-U file: of every word its line's number and columns."""
+    sentences: list[list[tuple[int, list[str]]]] = [[]]
+    for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip():
-            sentences += [Tagged(words, tags)] if words else []
-            words, tags = [], []
+            sentences += [[]] if sentences[-1] else []
         elif not line.startswith("#"):
             columns = line.split("\t")
             if len(columns) != CONLLU_COLUMNS or not columns[1]:
@@ -50,11 +111,12 @@ def read_conllu(path: str | os.PathLike) -> list[Tagged]:
                     "give a treebank of universaldependencies.org."
                 )
             if columns[0].isdigit():
-                words.append(columns[1])
-                tags.append(_known_tag(columns[3], f"line {number} of {path}"))
-    if not sentences:
+                _check_tag(columns[3], f"line {number} of {path}")
+                sentences[-1].append((number, columns))
+    found = [rows for rows in sentences if rows]
+    if not found:
         raise ValueError(f"{path} has no sentence: give a treebank of universaldependencies.org.")
-    return sentences
+    return found
 
 
 def read_masc(path: str | os.PathLike) -> list[Tagged]:
@@ -107,13 +169,11 @@ def _masc_word(part: str) -> tuple[str, frozenset[str]] | None:
     return word, universal_tags(tag, word)
 
 
-def _known_tag(tag: str, place: str) -> frozenset[str]:
-    """One universal tag."""
+def _check_tag(tag: str, place: str) -> None:
     if tag not in UNIVERSAL_TAGS:
         raise ValueError(
             f"The tag {tag!r} in {place} is not universal: it must be one of {', '.join(UNIVERSAL_TAGS)}."
         )
-    return frozenset((tag,))
 
 
 def _text(path: Path) -> str:

@@ -52,6 +52,18 @@ class Tree:
         check_spans(self.spans, len(self.words))
 
 
+def side_by_side(trees: Sequence[Tree]) -> Tree:
+    """Trees as one over their words one after another, which no constituent holds together."""
+    words: list[str] = []
+    tags: list[str] = []
+    spans: list[Span] = []
+    for tree in trees:
+        spans += [(len(words) + i, len(words) + j, label) for i, j, label in tree.spans]
+        words += tree.words
+        tags += tree.tags
+    return Tree(tuple(words), tuple(tags), frozenset(spans))
+
+
 def check_spans(spans: Iterable[Span], length: int) -> None:
     """Look whether spans are a tree over `length` words.
 

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Digits: generation, inpainting, super-resolution and denoising beside classical methods, in one command.
+
+    python benchmarks/digits.py --model runs/digits --json benchmarks/results/images.json
+
+Feature distances are taken in the shipped digit classifier's 128 features, never Inception's, and stand beside the
+same distance between training and test digits. "textdiff" is the mean of --samples answers in restoration (a mean is
+nearest in squares, as the baselines are) and one picture in generation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from digit_tasks import Answers, centre_square, cleaner, holes, larger, strokes
+
+from textdiff.cli import run
+
+if TYPE_CHECKING:
+    from textdiff.image.classifier import DigitClassifier
+    from textdiff.image.image_diffusion import ImageDiffusion
+
+NOISES = {"light": 0.125, "medium": 0.25, "heavy": 0.5}  # of the range from black to white
+Table = dict[str, dict[str, float]]  # figure -> method -> value
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the script."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", help="model folder or name of a bundled model (default: the bundled digits)")
+    add("--classifier", help="folder of benchmarks/digit_classifier.py (default: the bundled one)")
+    add("--data", default="../shared/data/images/mnist.npz", help=".npz of digits with their classes")
+    add("--generated", type=int, default=1000, help="digits to generate (default: 1000)")
+    add("--images", type=int, default=64, help="test digits to damage in each task (default: 64)")
+    add("--samples", type=int, default=8, help="answers that the mean is of (default: 8)")
+    add("--steps", type=int, default=50, help="denoising steps (default: 50)")
+    add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+    add("--guidance-scale", type=float, default=1.5, help="of the second row of generation (default: 1.5)")
+    add("--seed", type=int, default=0, help="of all noise")
+    add("--json", default="benchmarks/results/images.json", help="file whose part `digits` is replaced")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print and record."""
+    args = parse_args(argv)
+    for name in ("generated", "images", "samples", "steps"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} is {getattr(args, name)}: give a number above zero.")
+    from textdiff import __version__
+    from textdiff.image.classifier import DigitClassifier
+    from textdiff.image.data import read_source
+    from textdiff.image.image_diffusion import ImageDiffusion
+    from textdiff.text.reports import birth_certificate, check_target, listing, table
+
+    check_target(args.json)
+    train, test = read_source(args.data, size=28, channels=1)
+    model, classifier = (
+        ImageDiffusion.from_pretrained(args.model),
+        DigitClassifier.from_pretrained(args.classifier),
+    )
+    if model.shape.image_size != 28 or model.shape.image_channels != 1:
+        raise ValueError(f"{args.model} does not make digits of 28 x 28 in grey: name a digit model.")
+    if test.labels is None or len(test) < max(args.images, 10):
+        raise ValueError(
+            f"{args.data} has too few test digits with classes: give at least {max(args.images, 10)}."
+        )
+    certificate = birth_certificate(
+        version=__version__, model=args.model or "bundled", data=args.data, classifier=classifier.fingerprint(),
+        generated=args.generated, images=args.images, samples=args.samples, steps=args.steps,
+        sampler=args.sampler, seed=args.seed,
+    )  # fmt: skip
+    results: dict[str, Table] = {}
+    for name, figures in measure(args, model, classifier, train, test):
+        results[name] = figures
+        methods = list(dict.fromkeys(method for values in figures.values() for method in values))
+        rows = [{"method": m, **{f: values.get(m) for f, values in figures.items()}} for m in methods]
+        sys.stdout.write(f"\n{name}\n\n{table(rows)}\n")
+        sys.stdout.flush()
+    record(args.json, {"certificate": certificate, **results})
+    sys.stdout.write(f"\n{listing(certificate)}\n")
+
+
+def measure(
+    args: argparse.Namespace, model: ImageDiffusion, classifier: DigitClassifier, train: Any, test: Any
+) -> Iterator[tuple[str, Table]]:
+    """Every table by name, one after another."""
+    from tqdm import tqdm
+
+    options = {"num_inference_steps": args.steps, "sampler": args.sampler, "seed": args.seed}
+    chosen = np.random.default_rng(args.seed).permutation(len(test))[: args.images]
+    truths, shown = test.pixels[chosen, 0], train.pixels[:, 0]
+    masks = {"inpainting": centre_square(args.images), "inpainting_strokes": strokes(args.images, args.seed)}
+    with tqdm(desc="tasks", total=5 + len(NOISES), unit="task", file=sys.stderr) as bar:
+        yield "generation", generation(args, model, classifier, train, test, options)
+        bar.update()
+        for name, mask in masks.items():
+            yield name, scores(holes(model, truths, mask, shown, args.samples, **options), truths)
+            bar.update()
+        for scale in (2, 4):
+            answers = larger(model, truths, scale, args.samples, **options)
+            yield f"super_resolution_{scale}x", scores(answers, truths)
+            bar.update()
+        for name, noise in NOISES.items():
+            yield f"denoising_{name}", scores(cleaner(model, truths, noise, args.seed), truths)
+            bar.update()
+
+
+def generation(
+    args: argparse.Namespace,
+    model: ImageDiffusion,
+    classifier: DigitClassifier,
+    train: Any,
+    test: Any,
+    options: dict[str, Any],
+) -> Table:
+    """Generated digits of all classes alike, and as many training digits, against the test digits."""
+    wanted = np.arange(args.generated) % 10
+    few = np.random.default_rng(args.seed).permutation(len(train))[: args.generated]
+    labels: Any = wanted.tolist() if model.shape.num_classes else None
+    sets = {
+        "textdiff": (model.generate(args.generated, labels=labels, **options), wanted),
+        "training digits": (list(train.pixels[few, 0]), train.labels[few]),
+    }
+    if model.shape.num_classes:
+        guided = model.generate(args.generated, labels=labels, guidance_scale=args.guidance_scale, **options)
+        sets[f"textdiff, guidance {args.guidance_scale:g}"] = (guided, wanted)
+    from textdiff.image.classifier import judged
+
+    references, classes = judged(classifier, list(test.pixels[:, 0]))
+    figures: Table = {"class_accuracy": {"test digits": float((classes == test.labels).mean())}}
+    for method, (pictures, truth) in sets.items():
+        features, found = judged(classifier, pictures)
+        if method == "training digits" or model.shape.num_classes:
+            figures["class_accuracy"][method] = float((found == truth).mean())
+        for figure, value in distances(features, references).items():
+            figures.setdefault(figure, {})[method] = value
+    return figures
+
+
+def distances(features: np.ndarray, references: np.ndarray) -> dict[str, float]:
+    """All figures of a set of features."""
+    from textdiff.metrics.features import density_coverage, frechet_distance, kernel_distance
+
+    density, coverage = density_coverage(features, references)
+    share = frechet_distance(features, references) / float(np.trace(np.cov(references, rowvar=False)))
+    return {
+        "feature_frechet": frechet_distance(features, references), "feature_frechet_percent": 100.0 * share,
+        "feature_kernel": kernel_distance(features, references), "density": density, "coverage": coverage,
+    }  # fmt: skip
+
+
+def scores(answers: Answers, truths: np.ndarray) -> Table:
+    """PSNR and SSIM of every method."""
+    from textdiff.metrics.pictures import psnr, ssim
+
+    return {
+        "ssim": {method: ssim(list(pictures), list(truths)) for method, pictures in answers.items()},
+        "psnr": {method: psnr(list(pictures), list(truths)) for method, pictures in answers.items()},
+    }
+
+
+def record(target: str, digits: dict[str, Any]) -> None:
+    """Replace the part `digits` of a JSON file."""
+    from textdiff.text.reports import write_json
+
+    path = Path(target)
+    before = json.loads(path.read_text(encoding="utf-8")) if target != "-" and path.is_file() else {}
+    write_json({**before, "digits": digits}, target)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Draw, complete, enlarge and restore pictures with a diffusion model; PNGs and a contact sheet in a folder.
+
+python scripts/image.py generate --num-samples 16 --labels 3 7 --guidance-scale 1.5
+python scripts/image.py inpaint --image digit.png --mask hole.png --num-samples 8
+python scripts/image.py upscale --image small.png --scale 4
+python scripts/image.py restore --image blurred.png --blur 1.5 --noise 0.05
+python scripts/image.py walk --num-samples 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textdiff.cli import run
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from textdiff.image.image_diffusion import ImageDiffusion
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line of the script."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    tasks = parser.add_subparsers(dest="task", required=True)
+    parts = {
+        "generate": "pictures from noise",
+        "inpaint": "make the white part of a mask anew",
+        "upscale": "a larger picture",
+        "restore": "take off noise, undo a blur",
+        "walk": "from noise to picture, step by step",
+    }
+    add = {name: tasks.add_parser(name, help=about).add_argument for name, about in parts.items()}
+    for name, option in add.items():
+        option(
+            "--model", help="model folder, hub id or name of a bundled model (default: the bundled digits)"
+        )
+        option("--output-dir", default="pictures", help="folder for PNGs and sheet.png (default: pictures)")
+        option("--num-samples", type=int, default=16 if name == "generate" else 4, help="pictures to make")
+        option("--labels", type=int, nargs="+", help="classes, given out in turn (default: none told)")
+        option("--guidance-scale", type=float, default=1.0, help="above 1: more of the class (default: 1)")
+        option("--steps", type=int, help="denoising steps (default: 50; 1 for noise alone; 16 for walk)")
+        option("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
+        option("--seed", type=int, default=0, help="same seed, same pictures (default: 0)")
+        option("--zoom", type=int, default=2, help="pixels of the sheet for one of a picture (default: 2)")
+    for name in ("inpaint", "upscale", "restore"):
+        add[name]("--image", required=True, help="picture file")
+    for name in ("generate", "walk"):
+        add[name]("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="default: as in training")
+    add["inpaint"]("--mask", required=True, help="picture of the same size, white where to make it anew")
+    add["inpaint"]("--conditioning", default="guidance", help="guidance (default), replacement or anchor")
+    add["inpaint"]("--resample", type=int, default=1, help="RePaint's repeats, with replacement (default: 1)")
+    add["upscale"]("--scale", type=int, required=True, help="factor, 2 or more")
+    add["restore"]("--blur", type=float, help="standard deviation of the Gaussian blur, in pixels")
+    add["restore"](
+        "--noise", type=float, default=0.0, help="standard deviation of the noise, 1 = black to white"
+    )
+    return parser.parse_args(argv)
+
+
+def sampling_options(args: argparse.Namespace, count: int) -> dict[str, Any]:
+    """Keyword arguments of every sampling call."""
+    options: dict[str, Any] = {
+        "sampler": args.sampler, "seed": args.seed, "guidance_scale": args.guidance_scale,
+    }  # fmt: skip
+    if args.steps is not None:
+        options["num_inference_steps"] = args.steps
+    if args.labels is not None:
+        options["labels"] = [args.labels[i % len(args.labels)] for i in range(count)]
+    return options
+
+
+def make(model: ImageDiffusion, args: argparse.Namespace, options: dict[str, Any]) -> list[Image]:
+    """The pictures asked for."""
+    count = args.num_samples
+    if args.task == "generate":
+        return model.generate(count, size=args.size, **options)
+    if args.task == "inpaint":
+        chosen = {"conditioning": args.conditioning, "resample": args.resample}
+        return model.inpaint(args.image, args.mask, num_samples=count, **chosen, **options)
+    if args.task == "upscale":
+        return model.super_resolve(args.image, args.scale, num_samples=count, **options)
+    from textdiff.image.operators import gaussian_blur
+
+    operator = None if args.blur is None else gaussian_blur(args.blur)
+    return model.restore(args.image, operator, noise=args.noise, num_samples=count, **options)
+
+
+def walk(model: ImageDiffusion, args: argparse.Namespace, bar: Callable[[int, int], None]) -> list[Image]:
+    """States and estimates of every step, a row for each picture."""
+    options = sampling_options(args, args.num_samples)
+    steps = []
+    for step in model.generate_steps(
+        args.num_samples, size=args.size, **{"num_inference_steps": 16, **options}
+    ):
+        steps.append(step)
+        bar(len(steps), options.get("num_inference_steps", 16) + 1)
+    rows = [[step.noisy[k] for step in steps] + [steps[-1].estimate[k]] for k in range(args.num_samples)]
+    return [picture for row in rows for picture in row]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make the pictures and write them."""
+    args = parse_args(argv)
+    folder = Path(args.output_dir)
+    if folder.is_file():
+        raise ValueError(f"--output-dir {folder} is a file: name a folder.")
+    if args.num_samples < 1 or args.zoom < 1:
+        raise ValueError(
+            f"--num-samples and --zoom are {args.num_samples} and {args.zoom}: give numbers above zero."
+        )
+    from tqdm import tqdm
+
+    from textdiff.image.image_diffusion import ImageDiffusion
+    from textdiff.image.pictures import contact_sheet
+
+    model = ImageDiffusion.from_pretrained(args.model)
+    with tqdm(desc=args.task, unit="step", file=sys.stderr) as progress:
+
+        def bar(made: int, total: int) -> None:
+            progress.total = total
+            progress.update(made - progress.n)
+
+        if args.task == "walk":
+            pictures = walk(model, args, bar)
+        else:
+            options = sampling_options(args, args.num_samples)
+            pictures = make(model, args, {**options, "progress": bar})
+    columns = len(pictures) // args.num_samples if args.task == "walk" else min(len(pictures), 8)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, picture in enumerate(pictures):
+        picture.save(folder / f"{args.task}-{i:03d}.png")
+    contact_sheet(pictures, columns, zoom=args.zoom).save(folder / "sheet.png")
+    sys.stdout.write(f"{len(pictures)} pictures and sheet.png in {folder}\n")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,89 @@
+"""scripts/image.py: every task writes its PNGs and a sheet; what is wrong is one line on stderr."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scripts.image import main
+from textdiff.cli import run
+from textdiff.image.curve import image_curve
+from textdiff.image.image_diffusion import ImageDiffusion
+from textdiff.image.unet import UNet, UNetConfig
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """model/, digit.png, small.png and mask.png."""
+    place = tmp_path_factory.mktemp("pictures")
+    torch.manual_seed(0)
+    unet = UNet(UNetConfig(image_size=8, width=8, heads=2, num_classes=3))
+    ImageDiffusion(unet, image_curve()).save_pretrained(place / "model")
+    levels = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8)
+    Image.fromarray(levels).save(place / "digit.png")
+    Image.fromarray(levels[:4, :4]).save(place / "small.png")
+    Image.fromarray(np.where(np.eye(8), 255, 0).astype(np.uint8)).save(place / "mask.png")
+    return place
+
+
+TASKS = {
+    "generate": (["--labels", "0", "2", "--guidance-scale", "2"], 2),
+    "inpaint": (["--image", "digit.png", "--mask", "mask.png"], 2),
+    "inpaint by RePaint": (
+        ["--image", "digit.png", "--mask", "mask.png", "--conditioning", "replacement", "--resample", "2"], 2,
+    ),
+    "upscale": (["--image", "small.png", "--scale", "2"], 2),
+    "restore": (["--image", "digit.png", "--blur", "1.0", "--noise", "0.1"], 2),
+    "restore from noise": (["--image", "digit.png", "--noise", "0.1"], 2),
+    "walk": (["--size", "8", "12"], 2 * 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_writes_its_pictures(place, monkeypatch, capsys, tmp_path, name: str) -> None:
+    monkeypatch.chdir(place)
+    (arguments, count), task = TASKS[name], name.split()[0]
+    out = tmp_path / "out"
+    main(
+        [task, "--model", "model", "--num-samples", "2", "--steps", "2", "--output-dir", str(out), *arguments]
+    )
+    said = capsys.readouterr()
+    assert said.out == f"{count} pictures and sheet.png in {out}\n" and task in said.err
+    written = sorted(out.glob(f"{task}-*.png"))
+    assert len(written) == count
+    assert {Image.open(path).size for path in written} == {(12, 8) if task == "walk" else (8, 8)}
+    sheet = Image.open(out / "sheet.png")
+    assert sheet.width >= 2 * 16 and sheet.width > sheet.height
+
+
+def test_the_mask_s_black_stays(place, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(place)
+    main(["inpaint", "--model", "model", "--image", "digit.png", "--mask", "mask.png", "--num-samples", "1",
+          "--steps", "2", "--output-dir", str(tmp_path)])  # fmt: skip
+    before, after = (np.asarray(Image.open(path)) for path in ("digit.png", tmp_path / "inpaint-000.png"))
+    assert (before == after)[~np.eye(8, dtype=bool)].all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", "--model", "nowhere"], "No model folder 'nowhere'"),
+        (["generate", "--model", "model", "--num-samples", "0"], "numbers above zero"),
+        (["generate", "--model", "model", "--labels", "7"], "give numbers from 0 to 2"),
+        (["generate", "--model", "model", "--output-dir", "mask.png"], "is a file"),
+        (["upscale", "--model", "model", "--image", "small.png", "--scale", "9"], "The scale is 9"),
+        (["inpaint", "--model", "model", "--image", "small.png", "--mask", "mask.png"], "The mask is 8 x 8"),
+        (["restore", "--model", "model", "--image", "none.png", "--noise", "0.1"], "none.png does not exist"),
+        (["restore", "--model", "model", "--image", "digit.png"], "The noise is 0"),
+    ],
+)
+def test_bad_input_is_one_line(place, monkeypatch, capsys, arguments: list[str], message: str) -> None:
+    monkeypatch.chdir(place)
+    with pytest.raises(SystemExit) as end:
+        run(lambda: main(arguments))
+    assert end.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("error: ") and message in line
+    assert not (place / "pictures").exists()
