@@ -4,8 +4,8 @@ r"""From a finished run and its figures to a bundled model: bfloat16 shards, car
     python benchmarks/ship.py --run runs/english --facts benchmarks/english.json --figures benchmarks/results \
         --output textdiff/weights/english
 
-The card's tables are drawn from likelihood.json (the rows of --preset), samples.json and infill.json in the folder of
-figures.
+The card's tables are drawn from likelihood.json (the rows of --preset), samples.json, infill.json and control.json in
+the folder of figures: those of which the facts name the command. The run's classifiers (`classifiers/NAME`) come along.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ COLUMNS = {
     "infill": (
         "filler", "context_exact", "exact_match", "span_and_after_nats", "fill_bleu", "text_bleu", "fill_rouge_l",
     ),
+    "control": (
+        "control", "system", "success", "success_strict", "lm_score_nats", "lm_score_perplexity", "distinct_4",
+        "seconds_per_sample", "denoiser_calls",
+    ),
 }  # fmt: skip
 Table = dict[str, Any]
 
@@ -67,11 +71,12 @@ def main(argv: list[str] | None = None) -> None:
         raise FileNotFoundError(f"No file {args.facts}: give the card's fixed parts, such as benchmarks/english.json.")
     folder.mkdir(parents=True, exist_ok=True)
     write_half_precision(source, folder)
+    copy_classifiers(source, folder)
     for name in RECORDS:
         shutil.copyfile(source / name, folder / name)
-    if (picture := Path(args.figures, "samples.png")).is_file():
-        shutil.copyfile(picture, folder / picture.name)
     facts = json.loads(Path(args.facts).read_text(encoding="utf-8"))
+    if "samples" in facts["commands"] and (picture := Path(args.figures, "samples.png")).is_file():
+        shutil.copyfile(picture, folder / picture.name)
     facts["parameters"] = json.loads((source / FACTS_FILE).read_text(encoding="utf-8"))["parameters"]
     facts["tables"] = tables(Path(args.figures), args.preset, facts["commands"])
     write_card(folder, facts)
@@ -90,28 +95,62 @@ def write_half_precision(source: Path, folder: Path) -> None:
     save_torch_state_dict(small, folder, max_shard_size=SHARD, metadata={"format": "pt"})
 
 
+def copy_classifiers(source: Path, folder: Path) -> None:
+    """The run's classifiers, without what their own runs left beside them."""
+    from textdiff.text.loading import CLASSIFIERS, find_classifiers
+
+    shutil.rmtree(folder / CLASSIFIERS, ignore_errors=True)
+    for one in find_classifiers(source):
+        target = folder / CLASSIFIERS / one.name
+        target.mkdir(parents=True)
+        for path in (path for path in one.iterdir() if path.name.startswith("classifier.")):
+            shutil.copyfile(path, target / path.name)
+
+
 def tables(figures: Path, preset: str, commands: dict[str, str]) -> list[Table]:
     """The card's tables, each with its command and how its figures came about; those without figures are left out."""
     found = []
-    if likelihood := read(figures / "likelihood.json"):
+    if "likelihood" in commands and (likelihood := read(figures / "likelihood.json")):
         rows = [row for row in likelihood["rows"] if row["preset"] == preset]
         found.append(part("likelihood", "Likelihood", rows, likelihood["certificates"].get(preset, {}), commands))
-    if samples := read(figures / "samples.json"):
-        found.append(part("samples", "Samples", samples["rows"], samples["certificate"], commands))
-        best = samples["judge_perplexity_ratio_to_ar_at_data_entropy"]
-        ratios = [{"sampler": name, **own} for name, own in samples["ratios_by_sampler"].items()]
-        title = "Judge perplexity at real text's entropy, over the judge's own, by steps"
-        notes = [f"The best of all samplers: {json.dumps(best)}; null where no temperature of the sweep reaches it."]
-        found.append({"title": title, "rows": ratios, "command": commands["samples"], "notes": notes})
-    if infill := read(figures / "infill.json"):
-        for name, source in infill["sources"].items():
-            found.append(part("infill", f"Infilling: {name}", source["rows"], infill["certificate"], commands))
-            shown = [
-                {"blank": item["blank"], "filled": item[FILLER], "stood there": item["original"]}
-                for item in source["filled"][:SHOWN]
-            ]
-            title = f"The first {SHOWN} of them, not chosen: {name}"
-            found.append({"title": title, "rows": shown, "command": commands["infill"], "notes": []})
+    if "samples" in commands and (samples := read(figures / "samples.json")):
+        found += sample_tables(samples, commands)
+    if "infill" in commands and (infill := read(figures / "infill.json")):
+        found += infill_tables(infill, commands)
+    if "control" in commands and (control := read(figures / "control.json")):
+        rows = [
+            {"control": kind, "system": name, **figures}
+            for kind, own in control.items()
+            for name, figures in {"textdiff": own, "uncontrolled": own["uncontrolled"], **own["baselines"]}.items()
+        ]
+        certificate = next(iter(control.values()))["certificate"]
+        found.append(part("control", "Control", rows, certificate, commands))
+    return found
+
+
+def sample_tables(samples: Table, commands: dict[str, str]) -> list[Table]:
+    """Samples by sampler, steps and temperature; and their perplexity at data entropy."""
+    best = samples["judge_perplexity_ratio_to_ar_at_data_entropy"]
+    ratios = [{"sampler": name, **own} for name, own in samples["ratios_by_sampler"].items()]
+    title = "Judge perplexity at real text's entropy, over the judge's own, by steps"
+    notes = [f"The best of all samplers: {json.dumps(best)}; null where no temperature of the sweep reaches it."]
+    return [
+        part("samples", "Samples", samples["rows"], samples["certificate"], commands),
+        {"title": title, "rows": ratios, "command": commands["samples"], "notes": notes},
+    ]
+
+
+def infill_tables(infill: Table, commands: dict[str, str]) -> list[Table]:
+    """Figures of every source, and its first sentences."""
+    found = []
+    for name, source in infill["sources"].items():
+        found.append(part("infill", f"Infilling: {name}", source["rows"], infill["certificate"], commands))
+        shown = [
+            {"blank": item["blank"], "filled": item[FILLER], "stood there": item["original"]}
+            for item in source["filled"][:SHOWN]
+        ]
+        title = f"The first {SHOWN} of them, not chosen: {name}"
+        found.append({"title": title, "rows": shown, "command": commands["infill"], "notes": []})
     return found
 
 

@@ -2,7 +2,7 @@
 
 Facts are a JSON object; every section is written if its facts are there:
 name, about, license, parameters, data (list of lines), training (line), tables (list of {title, command, rows}),
-limits (list of lines).
+limits (list of lines), load (what from_pretrained is given), example (a text with blanks).
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ license: {license}
 tags: [diffusion, text-generation, infilling]
 ---
 """
+EXAMPLE = "The little dog ran into the [MASK] and found [MASK]."
 USE = """## Use
 
 ```python
 from textdiff import DiffusionLM
 
 model = DiffusionLM.from_pretrained({argument})
-for candidate in model.infill("The little dog ran into the [MASK] and found [MASK].", seed=0):
+for candidate in model.infill("{example}", seed=0):
     print(round(candidate.score, 2), candidate.text)
 ```
 """
@@ -47,7 +48,7 @@ def render(facts: dict[str, Any]) -> str:
     ]
     if "parameters" in facts:
         parts.append(f"{facts['parameters'] / 1e6:.1f} M parameters.\n")
-    parts.append(USE.format(argument=facts.get("load", '"path/to/this/folder"')))
+    parts.append(USE.format(argument=facts.get("load", '"path/to/this/folder"'), example=facts.get("example", EXAMPLE)))
     parts += _listed("Data and licences", facts.get("data", []))
     if "training" in facts:
         parts.append(f"## Training\n\n{facts['training']}\n")
