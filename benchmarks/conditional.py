@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--kind", required=True, help="semantic, pos, tree, span, length, semantic+pos or semantic+tree")
     add(
         "--labelled",
-        help="JSON lines with the training texts' tags or spans: read where it is there, else written "
+        help="JSON lines with the training texts' tags or spans: read where it is there, written if it lacks some "
         "(default: labelled.jsonl.gz in the output folder)",
     )
     add("--tagger", help="oracle of kinds with tags: a folder, or a name such as spacy:en_core_web_sm")
@@ -73,14 +73,10 @@ def rival(
     import torch
     from transformers import GPT2LMHeadModel
 
-    from textdiff.text.data import held_out
+    from textdiff.text.labelled import split
     from textdiff.text.model import DiffusionLMConfig
 
-    texts = labelled_texts(args, preset)
-    out = [text for text in texts if held_out(text.text)]
-    kept = [text for text in texts if not held_out(text.text)]
-    if not (kept and out):
-        kept, out = texts, texts[-1:]
+    kept, out = split(labelled_texts(args, preset), percent=1)  # as scripts/train.py
     window = DiffusionLMConfig(**preset.model).max_position_embeddings
     parts = [
         training_targets(args.kind, part, seed=args.seed + number) for number, part in enumerate((kept, out))
@@ -108,7 +104,7 @@ def labelled_texts(args: argparse.Namespace, preset: Preset) -> list[LabelledTex
 
     from textdiff.text.control_targets import annotated
     from textdiff.text.labelled import read_labelled
-    from textdiff.text.oracle_labels import read_kept, write_labelled
+    from textdiff.text.oracle_labels import fill_from, read_kept, write_labelled
 
     if preset.text_after != "||":
         raise ValueError(f"The texts of preset {preset.name!r} have no fields to control: choose e2e.")
@@ -116,7 +112,7 @@ def labelled_texts(args: argparse.Namespace, preset: Preset) -> list[LabelledTex
     if path.suffix != ".gz":
         raise ValueError(f"--labelled {path} is written packed: give it a name that ends in .jsonl.gz.")
     sources = [Path(args.data_dir, name) for name in preset.sources]
-    texts = read_kept(path) or [text for file in sources for text in read_labelled(file, "e2e")]
+    texts = fill_from([text for file in sources for text in read_labelled(file, "e2e")], read_kept(path))
     tagger, parser = oracles(args)
     found = annotated(
         texts, args.kind, tagger=tagger, parser=parser,

@@ -16,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from textdiff.storage import read_json
 from textdiff.text.causal_rows import END, IGNORED, START, CausalRows
 from textdiff.text.control_targets import Target
 from textdiff.text.tokenizer import load_tokenizer
@@ -131,22 +132,18 @@ class ConditionalWriter:
     def __init__(self, folder: str | Path) -> None:
         from transformers import AutoModelForCausalLM
 
-        if not Path(folder, "config.json").is_file():
-            raise FileNotFoundError(
-                f"No model in {folder}: give a folder that benchmarks/conditional.py wrote."
+        config = read_json(Path(folder, "config.json"), "give a folder that benchmarks/conditional.py wrote")
+        if "control_kind" not in config:
+            raise ValueError(
+                f"The model in {folder} was not trained on controls: train one with benchmarks/conditional.py."
             )
         self.model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True
         ).eval()
-        config = self.model.config
-        if getattr(config, "control_kind", None) is None:
-            raise ValueError(
-                f"The model in {folder} was not trained on controls: train one with benchmarks/conditional.py."
-            )
-        self.folder, self.kind, self.window = str(folder), config.control_kind, config.control_window
+        self.folder, self.kind, self.window = str(folder), config["control_kind"], config["control_window"]
         tokenizer = load_tokenizer(folder)
-        self.controls = ControlVocabulary(tokenizer, config.control_words)
-        self.vocabulary = Vocabulary(tokenizer, config.vocab_size)
+        self.controls = ControlVocabulary(tokenizer, config["control_words"])
+        self.vocabulary = Vocabulary(tokenizer, config["vocab_size"])
         barred = self.vocabulary.banned.clone()
         barred[END] = False
         self.barred = barred.nonzero()[:, 0].tolist()

@@ -15,7 +15,6 @@ lm-score that does not say whether it is nats or perplexity.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -110,14 +109,14 @@ def main(argv: list[str] | None = None) -> None:
     """Measure kind after kind, then print one table."""
     args = parse_args(argv)
     from textdiff.metrics.judge import Judge
+    from textdiff.reports import listing, read_figures, table
     from textdiff.text.control_options import VALIDATION, check_control_options, target_files
     from textdiff.text.control_task import Setting
     from textdiff.text.language_model import DiffusionLM
-    from textdiff.text.reports import check_target, listing, table
     from textdiff.text.sampling import Sampling
 
     check_control_options(args, args.kind)
-    check_target(args.json)
+    read_figures(args.json)
     file, training = target_files(str(Path(args.data_dir, VALIDATION)), None)
     options = {"num_inference_steps": args.steps, "sampler": args.sampler, "temperature": args.temperature}
     Sampling(seed=args.seed, **options)
@@ -211,8 +210,8 @@ def certificate(
 ) -> dict[str, Any]:
     """How a kind's figures came about."""
     from textdiff import __version__
+    from textdiff.reports import birth_certificate
     from textdiff.text.control_options import control_facts
-    from textdiff.text.reports import birth_certificate
 
     facts = {**control_facts(args), "guidance_scale": setting.guidance_scale}
     return birth_certificate(
@@ -224,12 +223,10 @@ def certificate(
 
 def record(target: str, found: Mapping[str, Any]) -> None:
     """Write kinds of control in place of what the file had of them, beside the others."""
+    from textdiff.reports import read_figures, write_json
     from textdiff.text.control_options import KINDS
-    from textdiff.text.reports import write_json
 
-    path = Path(target)
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    merged = {**before, **found}
+    merged = {**read_figures(target), **found}
     write_json({kind: merged[kind] for kind in KINDS if kind in merged}, target)
 
 

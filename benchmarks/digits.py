@@ -11,10 +11,8 @@ nearest in squares, as the baselines are) and one picture in generation.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,9 +58,11 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.image.classifier import DigitClassifier
     from textdiff.image.data import read_source
     from textdiff.image.image_diffusion import ImageDiffusion
-    from textdiff.text.reports import birth_certificate, check_target, listing, table
+    from textdiff.image.sampling import Sampling
+    from textdiff.reports import birth_certificate, listing, read_figures, table
 
-    check_target(args.json)
+    read_figures(args.json)
+    Sampling(0, args.guidance_scale, args.steps, args.sampler, args.seed)
     train, test = read_source(args.data, size=28, channels=1)
     model, classifier = (
         ImageDiffusion.from_pretrained(args.model),
@@ -125,7 +125,9 @@ def generation(
 ) -> Table:
     """Generated digits of all classes alike, and as many training digits, against the test digits."""
     wanted = np.arange(args.generated) % 10
-    few = np.random.default_rng(args.seed).permutation(len(train))[: args.generated]
+    rng = np.random.default_rng(args.seed)
+    few = rng.permutation(len(train))[: args.generated]
+    likewise = rng.permutation(len(test))[: args.generated]  # coverage wants as many references as pictures
     labels: Any = wanted.tolist() if model.shape.num_classes else None
     sets = {
         "textdiff": (model.generate(args.generated, labels=labels, **options), wanted),
@@ -142,19 +144,20 @@ def generation(
         features, found = judged(classifier, pictures)
         if method == "training digits" or model.shape.num_classes:
             figures["class_accuracy"][method] = float((found == truth).mean())
-        for figure, value in distances(features, references).items():
+        for figure, value in distances(features, references, references[likewise]).items():
             figures.setdefault(figure, {})[method] = value
     return figures
 
 
-def distances(features: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    """All figures of a set of features."""
+def distances(features: np.ndarray, references: np.ndarray, few: np.ndarray) -> dict[str, float]:
+    """All figures of a set of features; density and coverage against as many references, `few`."""
     from textdiff.metrics.features import density_coverage, frechet_distance, kernel_distance
 
-    density, coverage = density_coverage(features, references)
-    share = frechet_distance(features, references) / float(np.trace(np.cov(references, rowvar=False)))
+    density, coverage = density_coverage(features, few)
+    frechet = frechet_distance(features, references)
+    share = frechet / float(np.trace(np.cov(references, rowvar=False)))
     return {
-        "feature_frechet": frechet_distance(features, references), "feature_frechet_percent": 100.0 * share,
+        "feature_frechet": frechet, "feature_frechet_percent": 100.0 * share,
         "feature_kernel": kernel_distance(features, references), "density": density, "coverage": coverage,
     }  # fmt: skip
 
@@ -171,11 +174,9 @@ def scores(answers: Answers, truths: np.ndarray) -> Table:
 
 def record(target: str, digits: dict[str, Any]) -> None:
     """Replace the part `digits` of a JSON file."""
-    from textdiff.text.reports import write_json
+    from textdiff.reports import read_figures, write_json
 
-    path = Path(target)
-    before = json.loads(path.read_text(encoding="utf-8")) if target != "-" and path.is_file() else {}
-    write_json({**before, "digits": digits}, target)
+    write_json({**read_figures(target), "digits": digits}, target)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from pathlib import Path
 from textdiff.text.infilling import Item
 
 
-def masked_texts(folder: str | Path, items: Sequence[Item], *, steps: int, seed: int) -> list[str]:
+def masked_texts(
+    folder: str | Path, items: Sequence[Item], *, steps: int, seed: int, temperature: float
+) -> list[str]:
     """Texts filled by masked diffusion (benchmarks/masked.py), told the length of each fill.
 
     Raises:
@@ -26,8 +28,9 @@ def masked_texts(folder: str | Path, items: Sequence[Item], *, steps: int, seed:
     plans = [
         Planner(parse(item.fixed), vocabulary, window, model.config.length_counts).plan([item.tokens]) for item in items
     ]
+    filled = infill(model, plans, vocabulary, steps=steps, seed=seed, temperature=temperature)
     texts = []
-    for item, plan, ids in zip(items, plans, infill(model, plans, vocabulary, steps=steps, seed=seed), strict=True):
+    for item, plan, ids in zip(items, plans, filled, strict=True):
         fill = vocabulary.decode(ids[plan.spans[0]])
         texts.append(joined(item, fill))
     return texts

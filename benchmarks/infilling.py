@@ -68,9 +68,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     from textdiff import __version__
     from textdiff.metrics.judge import Judge
+    from textdiff.reports import birth_certificate, check_target, listing, table, write_json
     from textdiff.text.evaluation import token_counts, training_texts
     from textdiff.text.language_model import DiffusionLM
-    from textdiff.text.reports import birth_certificate, check_target, listing, table, write_json
 
     check_target(args.json)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
@@ -128,7 +128,8 @@ def measure(
             fillers |= diffusion_fillers(model, num_samples=candidates, tick=bar.update, **options)
         others = written(args, items)
         rows, filled = compare_fillers(
-            items, fillers, judge, model.vocabulary, counts, written=others, seed=args.seed
+            items, fillers, judge, model.vocabulary, counts, written=others,
+            temperature=args.temperature, seed=args.seed,
         )
     parts = by_words(items, filled, judge)
     return {"rows": rows, "by_words": parts, "seconds": round(perf_counter() - started, 1), "filled": filled}
@@ -141,10 +142,10 @@ def written(args: argparse.Namespace, items: list[Item]) -> dict[str, list[str]]
     found = {}
     if args.masked:
         found["masked diffusion, length given"] = masked_texts(
-            args.masked, items, steps=args.steps, seed=args.seed
+            args.masked, items, steps=args.steps, seed=args.seed, temperature=args.temperature
         )
     if args.middle:
-        for how, temperature in (("", 1.0), (", greedy", 0.0)):
+        for how, temperature in (("", args.temperature), (", greedy", 0.0)):
             for length, given in (("given", True), ("free", False)):
                 found[f"fill in the middle{how}, length {length}"] = middle_texts(
                     args.middle, items, seed=args.seed, length_given=given, temperature=temperature

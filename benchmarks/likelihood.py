@@ -47,10 +47,10 @@ def main(argv: list[str] | None = None) -> None:
     from tqdm import tqdm
 
     from textdiff import __version__
-    from textdiff.text.reports import birth_certificate, check_target, listing, table
+    from textdiff.reports import birth_certificate, listing, read_figures, table
 
     check_args(args)
-    check_target(args.json)
+    read_figures(args.json)
     contenders = [
         Contender(kind, seed, Path(args.runs, args.preset, f"{kind}-{seed}"))
         for seed in range(args.seeds)
@@ -167,10 +167,9 @@ def shown(r: Mapping[str, Any]) -> dict[str, Any]:
 
 def record(target: str, certificate: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the rows, in place of those of the same preset and model, beside those of others."""
-    from textdiff.text.reports import write_json
+    from textdiff.reports import read_figures, write_json
 
-    path = Path(target)
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "certificates": {}}
+    before = {"rows": [], "certificates": {}, **read_figures(target)}
     new = {(r["preset"], r["model"]) for r in rows}
     kept = [r for r in before["rows"] if (r["preset"], r["model"]) not in new]
     certificates = {**before["certificates"], rows[0]["preset"]: dict(certificate)}

@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff import __version__
     from textdiff.metrics.distance import mmd
     from textdiff.metrics.judge import Judge
+    from textdiff.reports import birth_certificate, check_target, listing, table
     from textdiff.text.evaluation import copy_metrics, training_texts
     from textdiff.text.language_model import DiffusionLM
-    from textdiff.text.reports import birth_certificate, check_target, listing, table
 
     check_target(args.json)
     if args.num_samples < 2:
@@ -200,7 +200,7 @@ def save(
     target: str, certificate: dict[str, Any], sets: Sequence[Drawn]
 ) -> None:
     """Write what is known so far, so that a run cut short is not lost."""
-    from textdiff.text.reports import write_json
+    from textdiff.reports import write_json
 
     ratios = at_data_entropy([row for row, _ in sets])
     content = {

@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, help="folder of the bundled model")
     args = parser.parse_args(argv)
     from textdiff.text.card import write_card
+    from textdiff.text.loading import read_json
     from textdiff.text.run import FACTS_FILE
 
     source, folder = Path(args.run), Path(args.output)
@@ -69,16 +70,17 @@ def main(argv: list[str] | None = None) -> None:
         )
     if not Path(args.facts).is_file():
         raise FileNotFoundError(f"No file {args.facts}: give the card's fixed parts, such as benchmarks/english.json.")
+    facts = read_json(Path(args.facts), "write it again")
+    facts["parameters"] = read_json(source / FACTS_FILE, "train again")["parameters"]
+    facts["tables"] = tables(Path(args.figures), args.preset, facts["commands"])
+    picture = Path(args.figures, "samples.png")
     folder.mkdir(parents=True, exist_ok=True)
     write_half_precision(source, folder)
     copy_classifiers(source, folder)
     for name in RECORDS:
         shutil.copyfile(source / name, folder / name)
-    facts = json.loads(Path(args.facts).read_text(encoding="utf-8"))
-    if "samples" in facts["commands"] and (picture := Path(args.figures, "samples.png")).is_file():
+    if "samples" in facts["commands"] and picture.is_file():
         shutil.copyfile(picture, folder / picture.name)
-    facts["parameters"] = json.loads((source / FACTS_FILE).read_text(encoding="utf-8"))["parameters"]
-    facts["tables"] = tables(Path(args.figures), args.preset, facts["commands"])
     write_card(folder, facts)
 
 
@@ -161,10 +163,14 @@ def read(path: Path) -> Any:
 
 def part(name: str, title: str, rows: list[Table], certificate: Table, commands: dict[str, str]) -> Table:
     """One table of the card."""
-    born = ", ".join(f"{k} {v}" for k, v in certificate.items() if v is not None)
     columns = [column for column in COLUMNS[name] if any(column in row for row in rows)]
     shown = [{column: row.get(column) for column in columns} for row in rows]
-    return {"title": title, "rows": shown, "command": commands[name], "notes": [f"Born of: {born}."]}
+    return {"title": title, "rows": shown, "command": commands[name], "notes": [born(certificate)]}
+
+
+def born(certificate: Table) -> str:
+    """How figures came about, as a sentence."""
+    return f"Born of: {', '.join(f'{k} {v}' for k, v in certificate.items() if v is not None)}."
 
 
 if __name__ == "__main__":

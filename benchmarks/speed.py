@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from textdiff import DiffusionLM, __version__
-    from textdiff.text.reports import birth_certificate, check_target, listing, table, write_json
+    from textdiff.reports import birth_certificate, check_target, listing, table, write_json
 
     check_target(args.json)
     model = DiffusionLM.from_pretrained(args.model)

@@ -8,13 +8,13 @@ r"""Text to text: ours beside an encoder-decoder of the same size, data and toke
 Tests: "tatoeba" and "multi30k" for de-en; "held-out", the pairs that training holds out, for every preset of
 pairs. BLEU and chrF are sacrebleu's, with its signatures; self-BLEU is that of the candidates of one source,
 the mean over sources. "Single" is one candidate of the likeliest length. Every source counts once, with all
-its references; those beyond the window are left out for all models, and counted.
+its references; those that are also sources in training are no test, and those beyond the window are left out for
+all models, and counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -74,10 +74,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     preset = checked(args)
     from textdiff import __version__
+    from textdiff.reports import birth_certificate, listing, read_figures, table
     from textdiff.text.language_model import DiffusionLM
-    from textdiff.text.reports import birth_certificate, check_target, listing, table
 
-    check_target(args.json)
+    read_figures(args.json)
     tests = {name: test_items(args, preset, name) for name in args.test}
     model = DiffusionLM.from_pretrained(args.model)
     rewriter = model.rewriter()
@@ -140,7 +140,7 @@ def checked(args: argparse.Namespace) -> Preset:
 
 
 def test_items(args: argparse.Namespace, preset: Preset, name: str) -> dict[str, list[str]]:
-    """Different sources of a test in random order, each with all its references.
+    """Different sources of a test that training has not seen, in random order, each with all its references.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -151,12 +151,12 @@ def test_items(args: argparse.Namespace, preset: Preset, name: str) -> dict[str,
     from textdiff.text.data import read_content
     from textdiff.text.pairs import read_pairs, training_pairs
 
+    data = {"dataset": None, "train_files": None, "validation_files": None, "data_dir": args.data_dir}
+    trained, held_out = training_pairs(argparse.Namespace(**data), preset)
     file = TESTS.get(name)
+    seen = set() if file is None else {source for source, _ in trained}
     if file is None:
-        given = argparse.Namespace(
-            dataset=None, train_files=None, validation_files=None, data_dir=args.data_dir
-        )
-        pairs = training_pairs(given, preset)[1]
+        pairs = held_out
     elif isinstance(file, str):
         pairs = read_pairs(Path(args.data_dir, file), (2, 1))
     else:
@@ -166,7 +166,7 @@ def test_items(args: argparse.Namespace, preset: Preset, name: str) -> dict[str,
         pairs = [(source.strip(), target.strip()) for source, target in zip(*sides, strict=True)]
     order = np.random.default_rng(SHUFFLE_SEED).permutation(len(pairs))
     items: dict[str, list[str]] = {}
-    for i in order:
+    for i in (i for i in order if pairs[i][0] not in seen):
         items.setdefault(pairs[i][0], []).append(pairs[i][1])
     return items
 
@@ -280,10 +280,9 @@ def record(
     shown: dict[str, Any],
 ) -> None:
     """Write rows and samples in place of those of the same preset and test, beside the others."""
-    from textdiff.text.reports import write_json
+    from textdiff.reports import read_figures, write_json
 
-    path = Path(args.json)
-    before = {} if args.json == "-" or not path.is_file() else json.loads(path.read_text(encoding="utf-8"))
+    before = read_figures(args.json)
     new = {(r["preset"], r["test"]) for r in rows}
     kept = [r for r in before.get("rows", []) if (r["preset"], r["test"]) not in new]
     keyed = {f"{args.preset}, {name}": lines for name, lines in shown.items()}

@@ -124,7 +124,8 @@ def task_infill(args: argparse.Namespace) -> Report:
     with progress(2 * len(items), "text") as bar:
         fillers = diffusion_fillers(model, num_samples=candidates, tick=bar.update, **sampling_options(args))
         rows, shown = compare_fillers(
-            items, fillers, judge, model.vocabulary, counts, seed=args.seed, batch_size=args.batch_size
+            items, fillers, judge, model.vocabulary, counts,
+            temperature=args.temperature, seed=args.seed, batch_size=args.batch_size,
         )
     signature = {row.pop("bleu_signature") for row in rows}
     return {"rows": rows}, {"bleu_signature": signature.pop(), "filled": shown}
@@ -171,8 +172,8 @@ def require(args: argparse.Namespace, *names: str) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """What can be refused before anything is loaded."""
+    from textdiff.reports import check_target
     from textdiff.text.control_options import check_control_options
-    from textdiff.text.reports import check_target
 
     for name in ("limit", "num_samples", "batch_size"):
         value = getattr(args, name)
@@ -233,14 +234,9 @@ def training(args: argparse.Namespace) -> Iterator[str] | None:
 
 def read_lines(file: str) -> list[str]:
     """The lines of a file, empty ones kept, since line i belongs to line i of another file."""
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"No file {file}: give a UTF-8 text file with one text a line.")
-    try:
-        content = Path(file).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{file} is not UTF-8 (byte {error.start}): convert it, for example with iconv."
-        ) from error
+    from textdiff.text.data import read_content
+
+    content = read_content(file, wanted="text file with one text a line")
     if not content.strip():
         raise ValueError(f"{file} holds no text: give one text a line.")
     return content.removesuffix("\n").split("\n")
@@ -256,8 +252,8 @@ def progress(total: int, unit: str) -> tqdm:
 def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """How the figures came about."""
     from textdiff import __version__
+    from textdiff.reports import birth_certificate
     from textdiff.text.control_options import control_facts
-    from textdiff.text.reports import birth_certificate
 
     facts = {
         "task": args.task, "data": args.file, "held_out_only": args.held_out or None, "judge": args.judge,
@@ -282,7 +278,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.task not in TASKS:
         raise ValueError(f"Unknown task {args.task!r}: choose {', '.join(TASKS)}.")
     check(args)
-    from textdiff.text.reports import listing, table, write_json
+    from textdiff.reports import listing, table, write_json
 
     started = perf_counter()
     found, extras = TASKS[args.task](args)

@@ -6,6 +6,7 @@ python scripts/image.py inpaint --image digit.png --mask hole.png --num-samples 
 python scripts/image.py upscale --image small.png --scale 4
 python scripts/image.py restore --image blurred.png --blur 1.5 --noise 0.05
 python scripts/image.py walk --num-samples 8
+python scripts/image.py draw --caption "a seven left of a three" "an eight above a two" --num-samples 4
 """
 
 from __future__ import annotations
@@ -36,20 +37,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "upscale": "a larger picture",
         "restore": "take off noise, undo a blur",
         "walk": "from noise to picture, step by step",
+        "draw": "pictures of captions",
     }
     add = {name: tasks.add_parser(name, help=about).add_argument for name, about in parts.items()}
     for name, option in add.items():
         option(
-            "--model", help="model folder, hub id or name of a bundled model (default: the bundled digits)"
+            "--model", help="model folder, hub id or bundled name (default: digits; composed-digits for draw)"
         )
         option("--output-dir", default="pictures", help="folder for PNGs and sheet.png (default: pictures)")
         option("--num-samples", type=int, default=16 if name == "generate" else 4, help="pictures to make")
-        option("--labels", type=int, nargs="+", help="classes, given out in turn (default: none told)")
-        option("--guidance-scale", type=float, default=1.0, help="above 1: more of the class (default: 1)")
+        if name != "draw":
+            option("--labels", type=int, nargs="+", help="classes, given out in turn (default: none told)")
+        option("--guidance-scale", type=float, help="above 1: more of the class (default: 1) or caption (1.5)")
         option("--steps", type=int, help="denoising steps (default: 50; 1 for noise alone; 16 for walk)")
         option("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
         option("--seed", type=int, default=0, help="same seed, same pictures (default: 0)")
         option("--zoom", type=int, default=2, help="pixels of the sheet for one of a picture (default: 2)")
+    add["draw"]("--caption", nargs="+", required=True, help="what to draw, each in quotes")
     for name in ("inpaint", "upscale", "restore"):
         add[name]("--image", required=True, help="picture file")
     for name in ("generate", "walk"):
@@ -67,19 +71,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def sampling_options(args: argparse.Namespace, count: int) -> dict[str, Any]:
     """Keyword arguments of every sampling call."""
-    options: dict[str, Any] = {
-        "sampler": args.sampler, "seed": args.seed, "guidance_scale": args.guidance_scale,
-    }  # fmt: skip
+    options: dict[str, Any] = {"sampler": args.sampler, "seed": args.seed}
+    if args.guidance_scale is not None:
+        options["guidance_scale"] = args.guidance_scale
     if args.steps is not None:
         options["num_inference_steps"] = args.steps
-    if args.labels is not None:
+    if getattr(args, "labels", None) is not None:
         options["labels"] = [args.labels[i % len(args.labels)] for i in range(count)]
     return options
 
 
-def make(model: ImageDiffusion, args: argparse.Namespace, options: dict[str, Any]) -> list[Image]:
-    """The pictures asked for."""
+def make(model: Any, args: argparse.Namespace, options: dict[str, Any]) -> list[Image]:
+    """The pictures asked for: of a `TextToImage` if they are to be drawn, otherwise of an `ImageDiffusion`."""
     count = args.num_samples
+    if args.task == "draw":
+        return model.generate(args.caption, num_samples=count, **options)
     if args.task == "generate":
         return model.generate(count, size=args.size, **options)
     if args.task == "inpaint":
@@ -106,22 +112,31 @@ def walk(model: ImageDiffusion, args: argparse.Namespace, bar: Callable[[int, in
     return [picture for row in rows for picture in row]
 
 
+def columns_of(args: argparse.Namespace, count: int) -> int:
+    """Pictures in a row of the sheet: a walk's steps, a caption's pictures where they fit, or eight."""
+    if args.task == "walk":
+        return count // args.num_samples
+    return args.num_samples if args.task == "draw" and 1 < args.num_samples <= 8 else min(count, 8)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Make the pictures and write them."""
     args = parse_args(argv)
     folder = Path(args.output_dir)
     if folder.is_file():
         raise ValueError(f"--output-dir {folder} is a file: name a folder.")
-    if args.num_samples < 1 or args.zoom < 1:
+    if args.num_samples < 1 or not 1 <= args.zoom <= 32:
         raise ValueError(
-            f"--num-samples and --zoom are {args.num_samples} and {args.zoom}: give numbers above zero."
+            f"--num-samples and --zoom are {args.num_samples} and {args.zoom}: "
+            "give numbers above zero, to zoom at most 32."
         )
     from tqdm import tqdm
 
+    from textdiff.cross_modal.text_to_image import TextToImage
     from textdiff.image.image_diffusion import ImageDiffusion
     from textdiff.image.pictures import contact_sheet
 
-    model = ImageDiffusion.from_pretrained(args.model)
+    model: Any = (TextToImage if args.task == "draw" else ImageDiffusion).from_pretrained(args.model)
     with tqdm(desc=args.task, unit="step", file=sys.stderr) as progress:
 
         def bar(made: int, total: int) -> None:
@@ -133,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         else:
             options = sampling_options(args, args.num_samples)
             pictures = make(model, args, {**options, "progress": bar})
-    columns = len(pictures) // args.num_samples if args.task == "walk" else min(len(pictures), 8)
+    columns = columns_of(args, len(pictures))
     folder.mkdir(parents=True, exist_ok=True)
     for i, picture in enumerate(pictures):
         picture.save(folder / f"{args.task}-{i:03d}.png")

@@ -188,8 +188,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     check_options_and_batches(args)
     parts = list(read_data(args))
+    from textdiff.reports import listing
     from textdiff.text.language_model import DiffusionLM
-    from textdiff.text.reports import listing
 
     lm = DiffusionLM.from_pretrained(args.model)
     if args.tagger or args.parser:

@@ -3,6 +3,7 @@
 
     python scripts/train_image.py --preset tiny-image --train-data photos/ --output-dir runs/photos
     python scripts/train_image.py --preset digits --data-dir ../shared/data --output-dir runs/digits
+    python scripts/train_image.py --preset composed-digits --data-dir ../shared/data --output-dir runs/composed-digits
     torchrun --nproc_per_node 2 scripts/train_image.py ...          (data parallel)
 
 Stopped at any moment and started again with the same command, it goes on from the last checkpoint.
@@ -13,19 +14,26 @@ from __future__ import annotations
 import argparse
 
 from textdiff.cli import run
-from textdiff.image.presets import PRESETS
+from textdiff.cross_modal.presets import PRESETS as CAPTIONED
+from textdiff.image.presets import PRESETS as PLAIN
+
+PRESETS = {**PLAIN, **CAPTIONED}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of the script."""
-    rows = "\n".join(f"  {name:<14}{preset.about}" for name, preset in PRESETS.items())
+    rows = "\n".join(f"  {name:<17}{preset.about}" for name, preset in PRESETS.items())
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=f"presets:\n{rows}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--output-dir", required=True, help="folder for checkpoints, curves and the final model")
     add("--preset", default="tiny-image", help="row of the table below (default: tiny-image)")
-    add("--train-data", help=".npz file, folder of pictures or `datasets` name; replaces the preset's source")
+    add(
+        "--train-data",
+        help=".npz file, folder of pictures or `datasets` name; replaces the preset's source; presets with captions "
+        "want an .npz of their source's kind",
+    )
     add("--image-size", type=int, help="height and width to train at (default: the preset's)")
     add("--image-column", default="image", help="pictures of a dataset (default: image)")
     add("--label-column", default="label", help="classes of a dataset, if it has them (default: label)")
@@ -58,8 +66,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run one training from start, or from its last checkpoint, to the end."""
     args = parse_args(argv)
-    from textdiff.image.run import train
+    from textdiff.training.settings import check_options
 
+    check_options(args, PRESETS)
+    if args.preset in CAPTIONED:
+        from textdiff.cross_modal.run import train
+    else:
+        from textdiff.image.run import train
     train(args)
 
 

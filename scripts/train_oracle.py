@@ -211,9 +211,9 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"--num-words is {args.num_words}: give 0 or a number above it.")
     sources = {"tagger": tagged_material, "ud": drawn_material, "penn": penn_material}
     material = sources["tagger" if args.kind == "tagger" else args.trees](args.data_dir)
+    from textdiff.reports import birth_certificate, listing
     from textdiff.text.oracle_training import SentenceRows, length_grouped_order, train_oracle
     from textdiff.text.penn_tags import UNIVERSAL_TAGS
-    from textdiff.text.reports import birth_certificate, listing
     from textdiff.text.training import latest_checkpoint
 
     sentences = [list(item.words) for item in material.train]

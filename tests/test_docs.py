@@ -1,16 +1,20 @@
 """The Python that the documents show runs, block after block, with the bundled model."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from scripts import image, train_image
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.storage import BUNDLED
 from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.tokenizer import train_bpe
 
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+SHELL = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 PAGES = ["README.md", "docs/getting_started.md", "docs/control.md"]
 
 
@@ -41,3 +45,26 @@ def test_the_code_of_text_to_text_runs(
     for block in BLOCK.findall((root / "docs/text_to_text.md").read_text(encoding="utf-8")):
         exec(compile(block, "text_to_text.md", "exec"), names)
     assert "chrf_signature" in capsys.readouterr().out
+
+
+def test_the_code_of_images_runs(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("digits", "digit_classifier"):
+        if not (BUNDLED / name / "config.json").is_file():
+            pytest.skip(f"needs the bundled model {name}, which benchmarks/ship_images.py writes: it is not there")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in BLOCK.findall((root / "docs/images.md").read_text(encoding="utf-8")):
+        exec(compile(block, "images.md", "exec"), names)
+    assert "model" in names and (tmp_path / "walk.png").is_file() and "[" in capsys.readouterr().out
+
+
+def test_the_commands_of_images_are_understood(root: Path) -> None:
+    """Every call of scripts/image.py and scripts/train_image.py has options that these know."""
+    blocks = "\n".join(SHELL.findall((root / "docs/images.md").read_text(encoding="utf-8"))).replace("\\\n", " ")
+    scripts = {"scripts/image.py": image, "scripts/train_image.py": train_image}
+    calls = [shlex.split(line)[1:] for line in blocks.splitlines() if line.startswith("python scripts/")]
+    assert {name for name, *_ in calls} == set(scripts) and len(calls) >= 12
+    for name, *options in calls:
+        scripts[name].parse_args(options)

@@ -22,10 +22,12 @@ ROOMS = {
     "diffusion": {"diffusion"},
     "metrics": {"metrics"},
     "storage": set(),  # folders with a model in them, whatever it is a model of
+    "reports": set(),  # how a figure came about, and its way into a table or a file
+    "card": {"reports"},  # model cards, whatever the model is of
     "training": {"training"},  # what every Trainer run shares: averaging, checkpoints, settings
-    "text": {"diffusion", "metrics", "storage", "training", "text"},
-    "image": {"diffusion", "metrics", "storage", "training", "image"},
-    "cross_modal": {"diffusion", "metrics", "storage", "training", "text", "image", "cross_modal"},
+    "text": {"diffusion", "metrics", "storage", "reports", "card", "training", "text"},
+    "image": {"diffusion", "metrics", "storage", "reports", "card", "training", "image"},
+    "cross_modal": {"diffusion", "metrics", "storage", "reports", "card", "training", "text", "image", "cross_modal"},
     "cli": set(),  # how every script ends; stands with the scripts
 }
 
@@ -39,7 +41,7 @@ FLOORS = {
     },
     "training": {"checkpoints": 0, "settings": 0, "averaging": 1, "trainer": 2},
     "text": {
-        "embedding": 0, "transformer": 0, "tokenizer": 0, "blanks": 0, "vocabulary": 0, "presets": 0, "reports": 0,
+        "embedding": 0, "transformer": 0, "tokenizer": 0, "blanks": 0, "vocabulary": 0, "presets": 0,
         "optimizer": 0, "energies": 0, "steering": 0, "target_lengths": 0,
         "denoiser": 1, "data": 1, "card": 1, "settings": 1,
         "objectives": 2, "estimate": 2, "loading": 2, "plans": 2, "causal_rows": 2, "sources": 2,
@@ -55,9 +57,15 @@ FLOORS = {
         "control_options": 0, "control_targets": 10, "control_evaluation": 11, "control_task": 12,
     },
     "image": {
-        "unet": 0, "pictures": 0, "operators": 0, "curve": 0, "presets": 0, "sampling": 0,
-        "adapters": 1, "restoration": 1, "data": 1, "loading": 1, "classifier": 1,
-        "drawing": 2, "model": 2, "easel": 3, "run": 3, "image_diffusion": 4,
+        "attention": 0, "pictures": 0, "operators": 0, "curve": 0, "card": 0, "presets": 0,
+        "unet": 1, "sampling": 1, "restoration": 1, "data": 1, "classifier": 1,
+        "adapters": 2, "loading": 2,
+        "drawing": 3, "model": 3, "easel": 4, "run": 4, "image_diffusion": 5,
+    },
+    "cross_modal": {
+        "composition": 0, "caption_words": 0, "encoder": 0, "presets": 0,
+        "captioned": 1, "composed_digits": 1, "text_to_image": 1, "model": 1,
+        "agreement": 2, "cells": 2, "run": 2,
     },
 }  # fmt: skip
 
@@ -67,7 +75,10 @@ PAIRS = {frozenset({"scheduler", "conversion"})}
 FOUNDATION_MAY_IMPORT = {"torch", "numpy", "safetensors", "textdiff"} | set(sys.stdlib_module_names)
 
 # Inference must not pay for the training libraries, not even through what these modules import.
-LIGHT = ["textdiff.text.denoiser", "textdiff.text.language_model", "textdiff.image.image_diffusion"]
+LIGHT = [
+    "textdiff.text.denoiser", "textdiff.text.language_model", "textdiff.image.image_diffusion",
+    "textdiff.cross_modal.text_to_image",
+]  # fmt: skip
 HEAVY = {"transformers", "datasets", "evaluate", "accelerate", "diffusers", "matplotlib", "pandas", "scipy"}
 
 FOUNDATION_NEVER_SAYS = ("channel", "token", "pixel")

@@ -7,6 +7,7 @@ import pytest
 from textdiff.text.control_targets import Target, targets_of
 from textdiff.text.data import pack
 from textdiff.text.labelled import LabelledText, read_labelled
+from textdiff.text.oracle_labels import write_labelled
 from textdiff.text.presets import PRESETS, Preset
 from textdiff.text.run import preset_data
 
@@ -90,6 +91,15 @@ def test_an_oracles_labels_are_kept_for_the_next_run(script, control_place, tmp_
     more = script.labelled_texts(trees, TOY)
     assert all(one.spans is not None and one.tags == old.tags for one, old in zip(more, found, strict=True))
     assert read_labelled(file) == more
+
+
+def test_labels_of_other_texts_do_not_stand_in_for_the_training_texts(script, control_place, tmp_path):
+    file = tmp_path / "labelled.jsonl.gz"
+    write_labelled([LabelledText("a b", {"food": "Thai"}, tags=("DET", "NOUN"))], file)
+    found = script.labelled_texts(
+        script.parse_args(command(control_place, tmp_path, "length", "--labelled", str(file))), TOY
+    )
+    assert found == read_labelled(control_place / "e2e" / "diffusion_lm" / "src1_train.txt.gz", "e2e")
 
 
 @pytest.mark.parametrize(

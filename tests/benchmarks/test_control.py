@@ -106,7 +106,7 @@ def test_kinds_are_measured_one_by_one_into_one_file_and_one_table(
         ("--data-dir nowhere", "No file nowhere"),
         ("--steps 0", "num_inference_steps is 0"),
         ("--conditional {one} {one}", "are both for 'length': give one of them"),
-        ("--conditional nowhere", "No model in nowhere"),
+        ("--conditional nowhere", "nowhere/config.json does not exist: give a folder that benchmarks/conditional.py"),
         ("--model nowhere", "No model folder 'nowhere'"),
     ],
 )
@@ -114,3 +114,11 @@ def test_what_is_refused(script, command, baseline, tmp_path, line, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         script.main([*command, *line.format(one=baseline).split()])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_of_figures_is_refused_before_the_work(script, command, tmp_path):
+    target = tmp_path / "control.json"
+    target.write_text('{"tree": ')
+    with pytest.raises(ValueError, match="control.json is not JSON"):
+        script.main([*command, "--model", "nowhere"])
+    assert target.read_text() == '{"tree": '

@@ -100,6 +100,9 @@ def test_one_command_makes_the_tables(load, images, monkeypatch, capsys) -> None
         (["--images", "200"], "too few test digits"),
         (["--data", "none.npz"], "none.npz does not exist"),
         (["--json", "nowhere/images.json"], "Cannot write"),
+        (["--json", "digits.npz"], "is not JSON"),
+        (["--guidance-scale", "nan"], "guidance_scale is nan"),
+        (["--sampler", "euler"], "Unknown sampler 'euler'"),
     ],
 )
 def test_bad_input_is_a_sentence(load, images, monkeypatch, change: list[str], message: str) -> None:

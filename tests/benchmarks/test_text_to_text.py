@@ -22,7 +22,8 @@ def data(tmp_path):
     (tmp_path / "multi30k").mkdir()
     lines = "".join(f"The {n} dogs\tDie {n} Hunde\n" for n in range(200))
     (tmp_path / "tatoeba/deu-eng.train.tsv.gz").write_bytes(gzip.compress(lines.encode()))
-    test = "A dog\tEin Hund\nOne dog\tEin Hund\nCat\tKatze\n" + "long " * 60 + "\t" + "lang " * 60 + "\n"
+    short = "A dog\tEin Hund\nOne dog\tEin Hund\nCat\tKatze\nSeven\tDie 7 Hunde\n"
+    test = short + "long " * 60 + "\t" + "lang " * 60 + "\n"
     (tmp_path / "tatoeba/deu-eng.test.tsv.gz").write_bytes(gzip.compress(test.encode()))
     (tmp_path / "multi30k/test_2016_flickr.de.gz").write_bytes(gzip.compress(b"Ein Mann.\nEine Frau.\n"))
     (tmp_path / "multi30k/test_2016_flickr.en.gz").write_bytes(gzip.compress(b"A man.\nA woman.\n"))
@@ -42,6 +43,7 @@ def test_every_source_counts_once_with_all_its_references(script, data):
     }  # fmt: skip
     assert script.test_items(args, preset, "multi30k") == {"Ein Mann.": ["A man."], "Eine Frau.": ["A woman."]}
     held_out = script.test_items(args, preset, "held-out")
+    assert "Die 7 Hunde" not in held_out  # but in the training pairs, and so no test
     assert 0 < len(held_out) < 40 and all(source.startswith("Die ") for source in held_out)
 
 

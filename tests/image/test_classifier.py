@@ -51,6 +51,13 @@ def test_training_is_a_function_of_its_seed() -> None:
     assert len(prints) == 2 and torch.get_rng_state().equal(state)
 
 
+def test_nothing_is_learned_or_judged_unseen() -> None:
+    with pytest.raises(ValueError, match="There are 20 pictures to train on: give at least 64"):
+        train_classifier(*blocks(20, 0), batch_size=64, width=4)
+    with pytest.raises(ValueError, match="A picture is 9 x 8: the classifier judges 28 x 28"):
+        judged(DigitClassifier(4), [np.zeros((28, 28), np.uint8), np.zeros((8, 9), np.uint8)])
+
+
 def test_a_folder_of_another_model_is_refused(grey, tmp_path) -> None:
     grey.save_pretrained(tmp_path / "model")
     with pytest.raises(ValueError, match="not 'textdiff-digit-classifier'"):

@@ -54,6 +54,13 @@ def test_a_folder_whose_subfolders_are_classes(tmp_path, picture) -> None:
     assert len(loose) == 5 and loose.labels is None
 
 
+def test_pictures_one_pixel_high_are_pictures(npz, picture) -> None:
+    read, _ = read_source(npz(x=picture(2, 1, 5, 1)), size=4, channels=1)
+    assert read.pixels.shape == (2, 1, 4, 4)
+    (same,) = read_source(npz(x=np.full((1, 3, 3), 7, np.uint8)), size=1, channels=1)[0].pixels
+    assert same.tolist() == [[[7]]]
+
+
 def test_a_local_dataset(tmp_path, picture) -> None:
     datasets = pytest.importorskip("datasets")
     rows = {"image": [Image.fromarray(picture(8, 8, seed=i)) for i in range(3)], "label": [2, 0, 1]}
@@ -64,6 +71,13 @@ def test_a_local_dataset(tmp_path, picture) -> None:
     assert np.array_equal(found.pixels[1, 0], picture(8, 8, seed=1)) and found.labels.tolist() == [2, 0, 1]
     with pytest.raises(ValueError, match="name that of the pictures with --image-column"):
         read_source(str(tmp_path / "set"), size=8, channels=1, image_column="pixels")
+    with pytest.raises(ValueError, match="name that of the classes with --label-column"):
+        read_source(str(tmp_path / "set"), size=8, channels=1, label_column="animal")
+    named = features | {"label": datasets.Value("string")}
+    rows["label"] = ["owl", "cat", "dog"]
+    (tmp_path / "named").mkdir()
+    datasets.Dataset.from_dict(rows, features=datasets.Features(named)).to_parquet(tmp_path / "named" / "train.parquet")
+    assert read_source(str(tmp_path / "named"), size=8, channels=1)[0].labels.tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +87,11 @@ def test_a_local_dataset(tmp_path, picture) -> None:
         ({"x": np.zeros((2, 8, 8))}, "type float64"),
         ({"x": np.zeros((8, 8), np.uint8)}, "give uint8"),
         ({"x": np.zeros((0, 8, 8), np.uint8)}, "give uint8"),
-        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(3, np.int64)}, "2 pictures and 3 classes"),
+        ({"x": np.zeros((2, 8, 8, 7), np.uint8)}, "1, 3 or 4 channels"),
+        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(3, np.int64)}, "2 pictures and classes .* \\[3\\]"),
+        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.eye(2, dtype=np.int64)}, "2 pictures and classes .* \\[2, 2\\]"),
+        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.array([0, -1])}, "the classes -1 to 0: count them from 0"),
+        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.array([0, 10**9])}, "at most 10000"),
         ({"x": np.array([{}], dtype=object)}, "no .npz of plain arrays"),
     ],
 )

@@ -171,6 +171,9 @@ def test_one_step_of_denoising_is_tweedies_formula(grey, picture) -> None:
 
 def test_a_way_between_pictures_has_its_ends_at_shallow_depth(grey, picture) -> None:
     first, second = picture(8, 8), picture(8, 8, seed=1)
+    near = levels(grey.interpolate(first, second, 3, depth=1e-6, **FEW))
+    assert np.abs(near[[0, 2]] - np.stack([first, second])).mean() < 2
+    assert np.abs(near[1] - (first.astype(int) + second) / 2).mean() < 2
     frames = levels(grey.interpolate(first, second, 5, depth=0.6, **FEW))
     assert frames.shape == (5, 8, 8)
     assert_alike(frames, grey.interpolate(first, second, 5, depth=0.6, **FEW))
@@ -204,6 +207,10 @@ CALLS = {
         np.zeros((8, 8), np.uint8), gaussian_blur(1.0), noise=0.1, conditioning="anchor"
     ),
     "name the clean picture's size": lambda m: m.restore(np.zeros((4, 4), np.uint8), downsample(2)),
+    "The size is -8 x 8": lambda m: m.restore(np.zeros((4, 4), np.uint8), downsample(2), size=(-8, 8)),
+    "size and conditioning are for an operator": lambda m: m.restore(
+        np.zeros((8, 8), np.uint8), noise=0.1, size=(8, 8)
+    ),
     "depth is 0": lambda m: m.interpolate(np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8), depth=0),
     "a way has at least 2": lambda m: m.interpolate(
         np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8), 1
@@ -224,7 +231,7 @@ def test_what_cannot_be_is_one_sentence(grey, message: str) -> None:
 def test_a_saved_model_draws_the_same(grey, tmp_path) -> None:
     grey.save_pretrained(tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "config.json", "model.safetensors", "scheduler_config.json",
+        "README.md", "config.json", "model.safetensors", "scheduler_config.json",
     ]  # fmt: skip
     loaded = ImageDiffusion.from_pretrained(tmp_path / "model")
     assert loaded.shape == grey.shape

@@ -62,10 +62,16 @@ def test_operators_do_what_their_names_say() -> None:
     assert gaussian_blur(1.0)(x).var() < 0.3 * x.var()
 
 
-@pytest.mark.parametrize("radius", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("radius", [0.0, -1.0, 1e9, float("nan"), float("inf")])
 def test_an_impossible_blur_is_refused(radius: float) -> None:
     with pytest.raises(ValueError, match="above 0"):
         gaussian_blur(radius)
+
+
+@pytest.mark.parametrize("scale", [0, -2, 1.5, True])
+def test_impossible_blocks_are_refused(scale) -> None:
+    with pytest.raises(ValueError, match="a whole number from 1"):
+        downsample(scale)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,19 @@ def test_cmyk_and_one_bit_are_what_they_look_like() -> None:
     assert read_picture(Image.new("1", (2, 2), 1), 1).eq(1.0).all()
 
 
+def test_a_float_image_is_0_to_1_with_its_noise_or_0_to_255() -> None:
+    noisy = np.array([[-0.3, 0.5, 1.4]], dtype=np.float32)
+    wanted = torch.from_numpy(noisy[None] * 2 - 1)
+    torch.testing.assert_close(read_picture(Image.fromarray(noisy), 1), wanted)
+    torch.testing.assert_close(read_picture(Image.fromarray(noisy * 255), 1), wanted)
+
+
+@pytest.mark.parametrize("level", [float("nan"), -1e9])
+def test_a_float_image_that_is_no_picture_is_refused(level: float) -> None:
+    with pytest.raises(ValueError, match="not finite or far outside"):
+        read_picture(Image.fromarray(np.full((2, 2), level, dtype=np.float32)), 1)
+
+
 def test_transparency_is_white_paper() -> None:
     ink = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     ink.putpixel((0, 0), (0, 0, 0, 255))

@@ -75,7 +75,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(unbroken, place, monkeypat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--preset", "enormous"], "Unknown preset 'enormous': choose digits, emoji, tiny-image"),
+        (["--preset", "enormous"], "Unknown preset 'enormous': choose digits, tiny-image, composed-digits, emoji"),
         (["--max-steps", "0"], "--max-steps is 0"),
         (["--ema-decay", "1"], "--ema-decay is 1.0"),
         (["--image-size", "10"], "--image-size is 10: give a multiple of 4"),
@@ -86,6 +86,13 @@ def test_impossible_options(place, tmp_path, change: list[str], message: str) ->
     with pytest.raises(ValueError, match=message):
         main(command(place, tmp_path / "new", *change))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_class_that_only_validation_has_is_a_class(place) -> None:
+    x = np.zeros((4, 8, 8), dtype=np.uint8)
+    np.savez(place / "late.npz", x_train=x, y_train=np.arange(4) % 2, x_test=x, y_test=np.arange(4))
+    main([*command(place, place / "late"), "--train-data", str(place / "late.npz"), "--max-steps", "1"])
+    assert ImageDiffusion.from_pretrained(place / "late").shape.num_classes == 4
 
 
 def test_a_folder_with_another_run_is_refused(unbroken, place) -> None:

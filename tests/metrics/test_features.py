@@ -36,6 +36,23 @@ def test_dead_features_do_no_harm() -> None:
     assert frechet_distance(*dead) == pytest.approx(frechet_distance(a, b), abs=1e-6)
 
 
+def test_one_feature_is_enough() -> None:
+    a, b = rows(dims=1), 3.0 * rows(dims=1, seed=1) + 2.0
+    wanted = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
+    assert frechet_distance(a, b) == pytest.approx(wanted)
+
+
+def test_coverage_falls_where_there_are_more_references() -> None:
+    few, many = rows(200, seed=1), rows(1000)
+    expected = 1 - (1000 / 1200) ** 5  # that none of a reference's 5 nearest of all 1,200 is a picture
+    assert density_coverage(few, many)[1] == pytest.approx(expected, abs=0.06)
+    assert density_coverage(few, many)[0] == pytest.approx(1.0, abs=0.15)
+
+
+def test_dead_references_are_a_number() -> None:
+    assert np.isfinite(kernel_distance(rows(), 0.0 * rows()))
+
+
 def test_the_kernel_distance_is_unbiased_and_sees_a_shift() -> None:
     same = [kernel_distance(rows(60, seed=2 * i), rows(60, seed=2 * i + 1)) for i in range(60)]
     assert min(same) < 0 < max(same)

@@ -51,6 +51,14 @@ def test_what_cannot_be_compared(pictures, truths, message: str) -> None:
             score(pictures, truths)
 
 
+def test_grey_and_colour_stand_side_by_side() -> None:
+    grey, colour = [noise(9, 8), noise(9, 8, seed=1)], [noise(9, 8, 3), noise(9, 8, 3, seed=1)]
+    wanted = [ssim(pair[:1], pair[1:]) for pair in (grey, colour)]
+    assert ssim([grey[0], colour[0]], [grey[1], colour[1]]) == pytest.approx(sum(wanted) / 2)
+
+
 def test_ssim_wants_room_for_its_window() -> None:
     with pytest.raises(ValueError, match="at least 7 x 7"):
         ssim([noise(6, 6)], [noise(6, 6)])
+    with pytest.raises(ValueError, match="at least 7 x 7"):
+        ssim([noise(8, 8), noise(8, 6)], [noise(8, 8), noise(8, 6)])

@@ -9,6 +9,10 @@ from PIL import Image
 
 from scripts.image import main
 from textdiff.cli import run
+from textdiff.cross_modal.caption_words import CaptionWords
+from textdiff.cross_modal.composed_digits import every_caption
+from textdiff.cross_modal.encoder import CaptionEncoder, CaptionEncoderConfig
+from textdiff.cross_modal.text_to_image import TextToImage
 from textdiff.image.curve import image_curve
 from textdiff.image.image_diffusion import ImageDiffusion
 from textdiff.image.unet import UNet, UNetConfig
@@ -16,11 +20,15 @@ from textdiff.image.unet import UNet, UNetConfig
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """model/, digit.png, small.png and mask.png."""
+    """model/, artist/ (which reads captions), digit.png, small.png and mask.png."""
     place = tmp_path_factory.mktemp("pictures")
     torch.manual_seed(0)
     unet = UNet(UNetConfig(image_size=8, width=8, heads=2, num_classes=3))
     ImageDiffusion(unet, image_curve()).save_pretrained(place / "model")
+    words, tiny = CaptionWords.of(every_caption()), {"hidden": 8, "layers": 1, "heads": 1, "intermediate": 8}
+    encoder = CaptionEncoder(CaptionEncoderConfig(vocab_size=words.size, length=words.length, **tiny))
+    unet = UNet(UNetConfig(image_size=8, width=8, heads=2, condition_size=8))
+    TextToImage(ImageDiffusion(unet, image_curve()), encoder, words).save_pretrained(place / "artist")
     levels = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8)
     Image.fromarray(levels).save(place / "digit.png")
     Image.fromarray(levels[:4, :4]).save(place / "small.png")
@@ -66,11 +74,26 @@ def test_the_mask_s_black_stays(place, monkeypatch, tmp_path) -> None:
     assert (before == after)[~np.eye(8, dtype=bool)].all()
 
 
+def test_captions_are_drawn_in_a_row_each(place, monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.chdir(place)
+    captions = ["a seven left of a three", "an eight above a two", "a one above a two"]
+    main(["draw", "--model", "artist", "--caption", *captions, "--num-samples", "2", "--steps", "2",
+          "--output-dir", str(tmp_path), "--zoom", "1"])  # fmt: skip
+    assert capsys.readouterr().out == f"6 pictures and sheet.png in {tmp_path}\n"
+    assert len(list(tmp_path.glob("draw-*.png"))) == 6
+    assert Image.open(tmp_path / "sheet.png").size == (2 * 10 + 2, 3 * 10 + 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["draw", "--model", "artist", "--caption", "a sevn above a two"], 'never learned: "sevn" (near it: seven'),
+        (["draw", "--model", "model", "--caption", "a two"], "type 'textdiff-image', not 'textdiff-text-to-image'"),
+        (["generate", "--model", "artist"], "not 'textdiff-image'"),
         (["generate", "--model", "nowhere"], "No model folder 'nowhere'"),
         (["generate", "--model", "model", "--num-samples", "0"], "numbers above zero"),
+        (["generate", "--model", "model", "--zoom", "1000000"], "to zoom at most 32"),
+        (["restore", "--model", "model", "--image", "digit.png", "--blur", "1e9"], "The radius of the blur is"),
         (["generate", "--model", "model", "--labels", "7"], "give numbers from 0 to 2"),
         (["generate", "--model", "model", "--output-dir", "mask.png"], "is a file"),
         (["upscale", "--model", "model", "--image", "small.png", "--scale", "9"], "The scale is 9"),

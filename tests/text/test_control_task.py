@@ -49,6 +49,8 @@ def report(control_place, lm, judge):
 def test_every_kind_is_measured_beside_the_same_model_without_control(report, lm, kind):
     found = report(kind)
     assert found["kind"] == kind and found["guidance_scale"] == 3.0
+    (left_out,) = found["sentences_left_out"]
+    assert found["targets_from"].endswith("src1_valid.txt.gz") and left_out.endswith("src1_train.txt.gz")
     with_it, without = found["controlled"], found["uncontrolled"]
     assert set(with_it["parts"]) == set(kind.split("+"))
     for own in (with_it, without):

@@ -35,6 +35,7 @@ texts = st.text(alphabet=st.sampled_from(" \n\t.!?\"'”’)ab") | st.characters
         ("one\ntwo\n\n", ["one", "two"]),
         ("\n\none\ntwo", ["one", "two"]),
         ("  Ähm, 世界 👋 ", ["Ähm, 世界 👋"]),
+        ("\ufeffone\ntwo", ["one", "two"]),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])

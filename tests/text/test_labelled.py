@@ -88,6 +88,8 @@ def test_a_split_parts_texts_and_not_labels() -> None:
     assert not {text.text for text in kept} & {text.text for text in out}
     assert {text.text for text in texts if held_out(text.text)} <= {text.text for text in out}
     assert split(texts[:1]) == (texts[:1], texts[:1])
+    fewer = split(texts, percent=1)[1]
+    assert fewer and set(map(id, fewer)) < set(map(id, out))
 
 
 WRONG = {

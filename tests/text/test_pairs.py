@@ -37,6 +37,21 @@ def test_tsv_plain_packed_reversed_and_by_column(file: Path, tmp_path: Path) -> 
     assert read_pairs(packed, (2, 3)) == [("Ä", "b"), ("c", "d")]
 
 
+def test_lines_that_say_so_are_turned(tmp_path: Path) -> None:
+    path = tmp_path / "levels.tsv"
+    path.write_text("ADV-ELE\thard\teasy\nELE-INT\teasy\tmiddling\n", encoding="utf-8")
+    assert read_pairs(path, (2, 3), turned="ELE-INT") == [("hard", "easy"), ("middling", "easy")]
+
+
+def test_all_pairs_of_the_simplify_preset_go_from_harder_to_easier(shared_data: Path) -> None:
+    kept, out = training_pairs(arguments(data_dir=str(shared_data)), PRESETS["simplify"])
+    with gzip.open(shared_data / "simplification" / "onestop_pairs.tsv.gz", "rt", encoding="utf-8") as file:
+        rows = [[cell.strip() for cell in line.split("\t")] for line in file]
+    hardest = {(one, other) for kind, one, other in rows if kind.startswith("ADV-")}
+    easiest = {(other, one) for kind, one, other in rows if kind == "ELE-INT"}
+    assert easiest and set(kept + out) <= hardest | easiest
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

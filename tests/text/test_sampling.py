@@ -127,3 +127,10 @@ def test_control_at_scale_0_changes_nothing(bpe_lm: DiffusionLM) -> None:
 def test_guidance_out_of_range_is_refused(wrong: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Sampling(**wrong)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_out_of_range_is_one_sentence(seed: int) -> None:
+    assert Sampling(seed=2**63 - 1).pick_seed() == 2**63 - 1
+    with pytest.raises(ValueError, match=rf"^The seed is {seed}: it must be at least 0 and below 2\*\*63.$"):
+        Sampling(seed=seed)

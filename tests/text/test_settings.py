@@ -117,6 +117,14 @@ def test_what_changed_is_named_where_a_run_would_go_on(tmp_path: Path) -> None:
         changed_settings(tmp_path, before, {**before, "new": None}, resuming=True, kind="distillation")
 
 
+@pytest.mark.parametrize("content", ["", '{"settings": ', "[1]", "null"])
+def test_a_damaged_record_is_told_by_its_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^{path} is damaged .*copy it again, or name a new folder.$"):
+        read_record(path)
+
+
 def test_a_model_without_a_record_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="holds a model that no run of this script made: name a new folder"):

@@ -87,6 +87,16 @@ def test_fluency_is_the_bound_or_a_judges(word_lm: DiffusionLM) -> None:
             return [(3.0 * len(text.split()), len(text.split())) for text in texts]
 
     assert fluency(word_lm, texts, judge=Flat()) == [3.0, None, 3.0]
+
+    class Short(Flat):
+        def nll(self, texts, batch_size=16):
+            if any(len(text.split()) > 3 for text in texts):
+                raise ValueError("too long")
+            return super().nll(texts, batch_size)
+
+    assert fluency(word_lm, texts, judge=Short()) == [None, None, 3.0]
+    with pytest.raises(ValueError, match="too long"):
+        fluency(word_lm, texts[:1], judge=Short())
     assert fluency(word_lm, [""]) == [None]
 
 

@@ -53,3 +53,9 @@ def test_evenly_spread_numbers_take_lengths_by_their_shares(corpus: TargetLength
 def test_an_empty_table_is_refused(counts: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="table of target lengths is empty"):
         TargetLengths(counts)
+
+
+@pytest.mark.parametrize("counts", [5, "x", {"1": [2]}, [["a"]], [[], [-1, 2]], [[], [float("nan")]], [3]])
+def test_a_damaged_table_is_refused(counts: object) -> None:
+    with pytest.raises(ValueError, match="table of target lengths is damaged"):
+        TargetLengths(counts)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from textdiff.diffusion.samplers import Denoiser
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.image.attention import Condition
 from textdiff.image.unet import Network, UNetConfig
 
 PREDICTION_OF = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}  # diffusers' words
@@ -21,11 +22,14 @@ def to_x0(scheduler: Scheduler, prediction: str, x_t: Tensor, output: Tensor, t:
     return scheduler.x0_from_eps(x_t, output, t) if prediction == "eps" else output
 
 
-def as_denoiser(network: Network, scheduler: Scheduler, labels: Tensor | None = None) -> Denoiser:
+def as_denoiser(
+    network: Network, scheduler: Scheduler, labels: Tensor | None = None, condition: Condition | None = None
+) -> Denoiser:
     """The denoiser that a network (x_t, logsnr [B], labels) with a `UNetConfig` is under a noise curve."""
+    told = {} if condition is None else {"condition": condition}
 
     def denoise(x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
-        output = network(x_t, scheduler.logsnr(t), labels)
+        output = network(x_t, scheduler.logsnr(t), labels, **told)
         return to_x0(scheduler, network.config.prediction, x_t, output.to(x_t.dtype), t)
 
     return denoise

@@ -25,6 +25,7 @@ DEFAULT_MODEL, MODEL_TYPE, TRAINER = (
     "benchmarks/digit_classifier.py",
 )
 AT_ONCE = 500
+SHAPE = (1, 28, 28)
 
 
 class DigitClassifier(nn.Module):
@@ -82,8 +83,15 @@ class DigitClassifier(nn.Module):
 
 @torch.no_grad()
 def judged(classifier: DigitClassifier, pictures: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, 128] and classes [N] of pictures (anything that `read_pictures` takes)."""
-    x = torch.stack(read_pictures(pictures, 1))
+    """Features [N, 128] and classes [N] of pictures (anything that `read_pictures` takes).
+
+    Raises:
+        ValueError: if one is not of 28 x 28 pixels.
+    """
+    read = read_pictures(pictures, 1)
+    if strange := [one for one in read if one.shape != SHAPE]:
+        raise ValueError(f"A picture is {strange[0].shape[2]} x {strange[0].shape[1]}: the classifier judges 28 x 28.")
+    x = torch.stack(read)
     parts = [classifier.features(x[at : at + AT_ONCE]) for at in range(0, len(x), AT_ONCE)]
     features = torch.cat(parts)
     return features.numpy(), classifier.head(features).argmax(1).numpy()
@@ -99,7 +107,7 @@ def train_classifier(
     width: int = 32,
     progress: Callable[[float], object] | None = None,
 ) -> DigitClassifier:
-    """A classifier of uint8 pictures [N, 1, 28, 28], with shifts of up to 2 pixels against learning by heart.
+    """A classifier of uint8 pictures [N, 1, 28, 28]; every batch is shifted by up to 2 pixels.
 
     Args:
         pixels: as above.
@@ -109,7 +117,12 @@ def train_classifier(
         seed: of weights, order and shifts.
         width: channels of the first convolution.
         progress: called with the loss after every step.
+
+    Raises:
+        ValueError: if there are fewer pictures than a batch has.
     """
+    if len(pixels) < batch_size:
+        raise ValueError(f"There are {len(pixels)} pictures to train on: give at least {batch_size}.")
     rng, steps = np.random.default_rng(seed), epochs * (len(pixels) // batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from textdiff.image.pictures import open_picture, read_picture
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test", "x", "y")
+LABEL_COLUMN = "label"  # the one read unasked, where a dataset has it
+MOST_CLASSES = 10_000
 HELD_OUT = 20  # one picture in so many, where the source has no test part
 
 
@@ -42,7 +46,7 @@ class Pictures:
 
 
 def read_source(
-    source: str, *, size: int, channels: int, image_column: str = "image", label_column: str = "label"
+    source: str, *, size: int, channels: int, image_column: str = "image", label_column: str = LABEL_COLUMN
 ) -> tuple[Pictures, Pictures]:
     """Training and validation pictures of an .npz file, a folder of pictures, or a `datasets` name.
 
@@ -61,43 +65,72 @@ def read_source(
     return _split(_read_dataset(source, size, channels, image_column, label_column))
 
 
-def _read_npz(path: Path, size: int, channels: int) -> tuple[Pictures, Pictures]:
-    """Both parts of an npz."""
-    if not path.is_file():
+def load_arrays(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of the named arrays that an .npz holds.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or not of plain arrays.
+    """
+    if not Path(path).is_file():
         raise FileNotFoundError(
             f"{path} does not exist: name an .npz file, a folder of pictures or a dataset."
         )
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in NPZ_NAMES if name in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            return {name: file[name] for name in names if name in file}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged or no .npz of plain arrays ({error}): copy it again.") from error
+
+
+def _read_npz(path: Path, size: int, channels: int) -> tuple[Pictures, Pictures]:
+    """Both parts of an npz."""
+    arrays = load_arrays(path, NPZ_NAMES)
     name = "x_train" if "x_train" in arrays else "x"
     if name not in arrays:
         raise ValueError(f"{path} holds neither x_train nor x: put the pictures there, uint8 [N, H, W(, C)].")
-    train = _fitted(arrays[name], arrays.get(name.replace("x", "y")), path, size, channels)
+    train = fitted(arrays[name], arrays.get(name.replace("x", "y")), path, size, channels)
     if "x_test" in arrays:
-        return train, _fitted(arrays["x_test"], arrays.get("y_test"), path, size, channels)
+        return train, fitted(arrays["x_test"], arrays.get("y_test"), path, size, channels)
     return _split(train)
 
 
-def _fitted(pixels: np.ndarray, labels: np.ndarray | None, path: Path, size: int, channels: int) -> Pictures:
-    """Arrays of a file as `Pictures` of the wanted size and channels."""
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not len(pixels):
+def fitted(
+    pixels: np.ndarray, labels: np.ndarray | None, path: str | os.PathLike, size: int, channels: int
+) -> Pictures:
+    """Arrays of a file as `Pictures` of the wanted size and channels.
+
+    Raises:
+        ValueError: if they are no pictures, or the labels not theirs.
+    """
+    plain = pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] in (1, 3, 4))
+    if pixels.dtype != np.uint8 or not plain or 0 in pixels.shape:
         raise ValueError(
             f"{path} holds pictures of type {pixels.dtype} and shape {list(pixels.shape)}: "
-            "give uint8 [N, H, W] or [N, H, W, C]."
+            "give uint8 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels."
         )
-    if labels is not None and (len(labels) != len(pixels) or not np.issubdtype(labels.dtype, np.integer)):
-        raise ValueError(
-            f"{path} has {len(pixels)} pictures and {len(labels)} classes: give a whole number for each."
-        )
+    labels = None if labels is None else _classes(labels, len(pixels), str(path))
     wanted = pixels.shape[1:3] == (size, size) and (1 if pixels.ndim == 3 else pixels.shape[3]) == channels
     if wanted:
         pixels = pixels[:, None] if pixels.ndim == 3 else np.moveaxis(pixels, -1, 1)
     else:
-        pixels = np.stack([_square(Image.fromarray(one.squeeze()), size, channels) for one in pixels])
-    return Pictures(np.ascontiguousarray(pixels), None if labels is None else labels.astype(np.int64))
+        flat = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
+        pixels = np.stack([_square(Image.fromarray(one), size, channels) for one in flat])
+    return Pictures(np.ascontiguousarray(pixels), labels)
+
+
+def _classes(labels: np.ndarray, count: int, source: str) -> np.ndarray:
+    """Classes int64 [count], checked."""
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{source} has {count} pictures and classes of type {labels.dtype} and shape {list(labels.shape)}: "
+            "give a whole number for each."
+        )
+    if labels.min() < 0 or labels.max() >= MOST_CLASSES:
+        raise ValueError(
+            f"{source} has the classes {labels.min()} to {labels.max()}: count them from 0, at most {MOST_CLASSES}."
+        )
+    return labels.astype(np.int64)
 
 
 def _read_folder(folder: Path, size: int, channels: int) -> Pictures:
@@ -126,17 +159,27 @@ def _read_dataset(name: str, size: int, channels: int, image_column: str, label_
             f"{name!r} has the columns {', '.join(rows.column_names)}: name that of the pictures with --image-column."
         )
     pixels = np.stack([_square(row, size, channels) for row in rows[image_column]])
-    labels = np.array(rows[label_column]) if label_column in rows.column_names else None
-    return Pictures(
-        pixels, labels.astype(np.int64) if labels is not None and labels.dtype.kind in "iu" else None
-    )
+    return Pictures(pixels, _dataset_classes(rows, name, label_column))
+
+
+def _dataset_classes(rows: Any, name: str, column: str) -> np.ndarray | None:
+    """Classes of a dataset's rows, names as numbers in the order of the alphabet; None where there is no column."""
+    if column not in rows.column_names:
+        if column == LABEL_COLUMN:
+            return None
+        raise ValueError(
+            f"{name!r} has the columns {', '.join(rows.column_names)}: name that of the classes with --label-column."
+        )
+    labels = np.array(rows[column])
+    return _classes(np.unique(labels, return_inverse=True)[1] if labels.dtype.kind == "U" else labels, len(rows), name)
 
 
 def _square(image: Image.Image, size: int, channels: int) -> np.ndarray:
     """The middle of a picture, resized: uint8 [C, size, size]."""
     unit = read_picture(image, channels)
     levels = ((unit + 1.0) * 127.5).round().byte().movedim(0, -1).numpy()
-    fitted = ImageOps.fit(Image.fromarray(levels.squeeze()), (size, size), Image.Resampling.LANCZOS)
+    image = Image.fromarray(levels[..., 0] if channels == 1 else levels)
+    fitted = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     array = np.asarray(fitted)
     return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
 
@@ -184,6 +227,6 @@ class PictureRows(Dataset):
 
 
 def pixel_std(pictures: Pictures) -> float:
-    """Root mean square distance of training pixels in [-1, 1] from their place's mean: the prior of guidance."""
+    """Standard deviation of training pixels in [-1, 1] at a place, the mean over places: the prior of guidance."""
     levels = pictures.pixels[:: max(1, len(pictures) // 2000)].astype(np.float64) / 127.5
     return float(max(levels.std(0).mean() if len(levels) > 1 else levels.std(), 0.05))

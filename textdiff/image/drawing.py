@@ -208,9 +208,11 @@ def states(
     device = next(network.parameters()).device
     generators = own_generators(seed, names, device)
     labels = sampling.labels_of(count, network.config.num_classes)
+    condition = sampling.condition_of(count, network.config.condition_size)
     own = None if labels is None else labels[rows].to(device)
+    seen = None if condition is None else condition.rows(rows).to(device)
     plain = as_denoiser(network, scheduler)
-    told = plain if own is None else as_denoiser(network, scheduler, own)
+    told = plain if own is None and seen is None else as_denoiser(network, scheduler, own, seen)
     denoiser = classifier_free(told, plain, sampling.guidance_scale)
     conditioned = denoiser if plan.wrap is None else plan.wrap(denoiser, rows)
     return walk(

@@ -21,6 +21,7 @@ from textdiff import storage
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image import loading
 from textdiff.image.adapters import DiffusersNetwork
+from textdiff.image.card import write_card
 from textdiff.image.drawing import Plan, blending, denoising, replacing, states
 from textdiff.image.easel import Easel
 from textdiff.image.operators import Operator, check_scale, downsample, missing
@@ -76,8 +77,12 @@ class ImageDiffusion(Easel):
         network = DiffusersNetwork(unet, scheduler)
         return cls(network, network.scheduler)
 
-    def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Write what `from_pretrained` and transformers' AutoModel read; on an error old files stay as they were.
+    def save_pretrained(self, folder: str | os.PathLike, *, facts: dict[str, Any] | None = None) -> None:
+        """Write what `from_pretrained` and transformers' AutoModel read, and a model card.
+
+        Args:
+            folder: made if missing; on an error its old files stay as they were.
+            facts: of the model card.
 
         Raises:
             ValueError: if the network is not a `UNet`.
@@ -92,6 +97,7 @@ class ImageDiffusion(Easel):
             (draft / storage.CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
             storage.write_state(draft, self.network, loading.PREFIX)
             self.scheduler.save_pretrained(draft)
+            write_card(draft, facts or {})
 
     def generate(
         self, num_samples: int = 1, *, size: tuple[int, int] | None = None, **options: Unpack[Options]
@@ -223,12 +229,14 @@ class ImageDiffusion(Easel):
             ValueError: if the operator's result is not of the picture's size, or an argument is out of range.
         """
         if operator is None:
+            if size is not None or conditioning != "guidance":
+                raise ValueError("size and conditioning are for an operator: give one, or leave them out.")
             return self.denoise(image, noise, num_samples=num_samples, **options)
         if not 0 <= noise < math.inf:
             raise ValueError(f"The noise is {noise}: give its standard deviation, at least 0.")
         given = operator
         sampling, y = Sampling(**options), self._pictures(image, num_samples)
-        size = size or (y.shape[-2], y.shape[-1])
+        size = self._size(num_samples, size or (y.shape[-2], y.shape[-1]))
         made = given(torch.zeros(1, y.shape[1], *size, device=y.device)).shape[1:]
         if made != y.shape[1:]:
             raise ValueError(

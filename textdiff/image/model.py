@@ -20,6 +20,7 @@ from textdiff.diffusion.losses import low_discrepancy_uniform, sample_normal, sa
 from textdiff.diffusion.samplers import levels_at
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image.adapters import as_denoiser
+from textdiff.image.attention import Condition
 from textdiff.image.curve import image_curve
 from textdiff.image.loading import MODEL_TYPE
 from textdiff.image.unet import UNet, UNetConfig
@@ -29,7 +30,7 @@ class ImageDiffusionConfig(PreTrainedConfig):
     """Shape of the network (`UNetConfig`'s fields) and of its training.
 
     Args:
-        class_dropout: share of training rows whose class is not told, for classifier-free guidance.
+        class_dropout: share of training rows whose class and condition are not told, for classifier-free guidance.
         noise_seed: seed of all training noise.
         **kwargs: any field of `UNetConfig`, and what `PreTrainedConfig` takes.
     """
@@ -75,7 +76,12 @@ class ImageDiffusionModel(PreTrainedModel):
         """The modules of `UNet` initialise themselves."""
 
     def forward(
-        self, pixel_values: Tensor, labels: Tensor | None = None, sample_index: Tensor | None = None
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        sample_index: Tensor | None = None,
+        condition: Tensor | None = None,
+        condition_mask: Tensor | None = None,
     ) -> ImageDiffusionOutput:
         """One training step's loss: the squared error of v, whatever is predicted (arXiv 2202.00512, section 4).
 
@@ -83,17 +89,24 @@ class ImageDiffusionModel(PreTrainedModel):
             pixel_values: [B, C, H, W] in [-1, 1].
             labels: classes [B].
             sample_index: integers [B] that name the rows' noise; 0 to B - 1 if left out.
+            condition: vectors [B, N, config.condition_size].
+            condition_mask: bool [B, N], True = told; all are if left out.
         """
         device, seed = pixel_values.device, self.config.noise_seed
         index = torch.arange(len(pixel_values), device=device) if sample_index is None else sample_index
         t = low_discrepancy_uniform(index, seed)
         eps = sample_normal(tuple(pixel_values.shape[1:]), index, seed)
-        if labels is not None and self.training:
+        dropped = torch.zeros_like(index, dtype=torch.bool)
+        if self.training:
             dropped = sample_uniform(index, seed + 1) < self.config.class_dropout
-            labels = torch.where(dropped, self.config.num_classes, labels)
+        labels = None if labels is None else torch.where(dropped, self.config.num_classes, labels)
+        seen = None
+        if condition is not None:
+            given = torch.ones_like(condition[..., 0]) if condition_mask is None else condition_mask
+            seen = Condition(condition, given.bool() & ~dropped[:, None])
         x_t = self.scheduler.add_noise(pixel_values, eps, t)
         told = labels if self.config.num_classes else None
-        x0_hat = as_denoiser(self.unet, self.scheduler, told)(x_t, t, None)
+        x0_hat = as_denoiser(self.unet, self.scheduler, told, seen)(x_t, t, None)
         square = (x0_hat - pixel_values).pow(2)
         variance = levels_at(self.scheduler, t, x_t).sigma.pow(2).clamp(min=1e-8)
         loss = (square / variance.to(square.dtype)).mean()  # |v - v_hat| = |x0 - x0_hat| / sigma

@@ -20,6 +20,7 @@ Operator = Callable[[Tensor], Tensor]
 LEAST_NOISE = 1e-3  # of a measurement that claims none, so that the system stays solvable
 ITERATIONS = 30
 CONVERGED = 1e-6
+WIDEST_BLUR = 100.0  # pixels
 
 
 def missing(known: Tensor) -> Operator:
@@ -28,7 +29,13 @@ def missing(known: Tensor) -> Operator:
 
 
 def downsample(scale: int) -> Operator:
-    """The mean of every block of scale x scale pixels."""
+    """The mean of every block of scale x scale pixels; rows and columns that fill no block are not seen.
+
+    Raises:
+        ValueError: if the scale is no whole number above 0.
+    """
+    if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
+        raise ValueError(f"The scale is {scale!r}: give a whole number from 1.")
     return lambda x: functional.avg_pool2d(x, scale)
 
 
@@ -36,10 +43,12 @@ def gaussian_blur(radius: float) -> Operator:
     """A Gaussian of standard deviation `radius` pixels; beyond the edge the edge goes on.
 
     Raises:
-        ValueError: if the radius is not above 0.
+        ValueError: if the radius is not above 0 and at most `WIDEST_BLUR`.
     """
-    if not 0 < radius < math.inf:
-        raise ValueError(f"The radius of the blur is {radius}: give a number of pixels above 0.")
+    if not 0 < radius <= WIDEST_BLUR:
+        raise ValueError(
+            f"The radius of the blur is {radius}: give a number of pixels above 0, at most {WIDEST_BLUR:g}."
+        )
     reach = max(1, math.ceil(3 * radius))
     places = torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu")
     kernel = torch.exp(-0.5 * (places / radius) ** 2)

@@ -100,7 +100,7 @@ def _unit_from_pil(image: Image.Image) -> Tensor:
     try:
         if image.mode.startswith("I;16") or image.mode in ("I", "F"):
             values = np.asarray(image).astype(np.float32)
-            return torch.from_numpy(values / _white(image.mode, float(values.max(initial=0.0))))[None]
+            return _finite(torch.from_numpy(values / _white(image.mode, float(values.max(initial=0.0))))[None])
         if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -115,8 +115,8 @@ def _unit_from_pil(image: Image.Image) -> Tensor:
 
 def _white(mode: str, largest: float) -> float:
     """The number that stands for white in a mode of numbers wider than 8 bits."""
-    if mode == "F" and largest <= 1.0:
-        return 1.0
+    if mode == "F":
+        return next((white for white in (1.0, 255.0) if largest <= FURTHEST * white), 65535.0)
     return 65535.0 if mode.startswith("I;16") or largest > 255.0 else 255.0
 
 
@@ -145,11 +145,16 @@ def _unit_from_numbers(values: np.ndarray | Tensor) -> Tensor:
                 f"A picture holds {tensor.dtype} numbers: give uint8, uint16 or floats from 0 to 1."
             )
         return _on_white(tensor.float() / tops[tensor.dtype])
-    if not tensor.isfinite().all() or tensor.abs().max() > FURTHEST:
+    return _on_white(_finite(tensor.float()))
+
+
+def _finite(unit: Tensor) -> Tensor:
+    """Numbers on the scale of 0 to 1, refused where they cannot be a picture's."""
+    if not unit.isfinite().all() or (unit.numel() and unit.abs().max() > FURTHEST):
         raise ValueError(
             "A picture of floats has values that are not finite or far outside 0 to 1: divide by its white."
         )
-    return _on_white(tensor.float())
+    return unit
 
 
 def _on_white(unit: Tensor) -> Tensor:

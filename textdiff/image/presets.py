@@ -39,15 +39,6 @@ PRESETS = {preset.name: preset for preset in (
         source="images/mnist.npz", model={"image_channels": 1, "image_size": 28, "width": 48}, max_steps=4000,
     ),
     Preset(
-        name="emoji",
-        about="emoji 64 x 64 in colour, without captions; hours on 2 cores, minutes on a GPU (not yet run)",
-        source="images/noto_emoji64.npz", flip=True, batch_size=64, max_steps=20000, learning_rate=5e-4,
-        model={
-            "image_channels": 3, "image_size": 64, "patch": 4, "width": 80, "multiples": [1, 2], "blocks": 2,
-            "dropout": 0.1,
-        },
-    ),
-    Preset(
         name="tiny-image",
         about="a model that fits any folder of pictures in some minutes: to see the machinery run",
         model={"image_size": 32, "image_channels": 3, "width": 24}, batch_size=32, max_steps=400, learning_rate=2e-3,

@@ -23,7 +23,6 @@ def measured(
     *,
     noise: float = 0.0,
     data_std: float = 1.0,
-    scale: float = 1.0,
 ) -> Denoiser:
     """Pseudo-inverse guidance (PiGDM, Song et al., ICLR 2023, eqs. 7-8).
 
@@ -38,7 +37,6 @@ def measured(
         scheduler: the noise curve.
         noise: standard deviation of the measurement's noise.
         data_std: s.
-        scale: 1 = the posterior as above, 0 = off.
     """
 
     def guided(x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
@@ -54,7 +52,7 @@ def measured(
                 pull = transpose(operator, x0_hat)(weights)
             (gradient,) = torch.autograd.grad((x0_hat * pull).sum(), x)
         shift = (sigma2 / now.alpha).to(x_t.dtype) * gradient
-        return x0_hat.detach() + scale * _no_further(operator(shift), residual, x_t.ndim) * shift
+        return x0_hat.detach() + _no_further(operator(shift), residual, x_t.ndim) * shift
 
     return guided
 

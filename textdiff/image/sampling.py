@@ -14,6 +14,7 @@ from torch import Tensor
 
 from textdiff.diffusion.samplers import SAMPLERS, Correction, Denoiser, State, draw_noise, sample
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.image.attention import Condition
 
 
 class Options(TypedDict, total=False):
@@ -21,7 +22,8 @@ class Options(TypedDict, total=False):
 
     Attributes:
         labels: Class of every picture, or one number for all; None: not told.
-        guidance_scale: Classifier-free guidance: 1 = the class as it was learned, above 1 exaggerates it.
+        condition: Vectors of every picture, such as its encoded caption, or of one picture for all; None: not told.
+        guidance_scale: Classifier-free guidance: 1 = class and condition as learned, above 1 exaggerates them.
         num_inference_steps: Strides from noise to picture; a curve that ends noisy costs one call of the network more.
         sampler: "ddpm" (ancestral: the best pictures of a network that is not perfect), "ddim", "dpmpp_2m" or "churn".
         seed: Of all noise; picture k is the same however many are drawn.
@@ -30,6 +32,7 @@ class Options(TypedDict, total=False):
     """
 
     labels: int | Sequence[int] | Tensor | None
+    condition: Condition | None
     guidance_scale: float
     num_inference_steps: int
     sampler: str
@@ -53,6 +56,7 @@ class Sampling:
     seed: int | None = None
     generator: torch.Generator | None = None
     progress: Callable[[int, int], object] | None = None
+    condition: Condition | None = None
 
     def __post_init__(self) -> None:
         if self.num_inference_steps < 1:
@@ -61,9 +65,9 @@ class Sampling:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(SAMPLERS)}.")
         if not 0 <= self.guidance_scale < math.inf:
             raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (1 = off).")
-        if self.guidance_scale != 1.0 and self.labels is None:
+        if self.guidance_scale != 1.0 and self.labels is None and self.condition is None:
             raise ValueError(
-                f"guidance_scale is {self.guidance_scale} without labels: say which class to guide to."
+                f"guidance_scale is {self.guidance_scale} without labels or condition: say what to guide to."
             )
         if self.seed is not None and self.seed < 0:
             raise ValueError(f"The seed is {self.seed}: it must be at least 0.")
@@ -99,6 +103,28 @@ class Sampling:
                 f"labels are {sorted(set(labels.tolist()))}: give numbers from 0 to {num_classes - 1}."
             )
         return labels
+
+    def condition_of(self, count: int, size: int) -> Condition | None:
+        """Vectors [count, N, size] with their mask, or None where nothing is told.
+
+        Raises:
+            ValueError: if the model takes none, or not these, or their number is another.
+        """
+        if self.condition is None:
+            return None
+        if not size:
+            raise ValueError("This model was trained without captions or other conditions: leave condition out.")
+        embeddings, mask = self.condition
+        if embeddings.ndim != 3 or embeddings.shape[-1] != size or mask.shape != embeddings.shape[:2]:
+            raise ValueError(
+                f"The condition has shape {list(embeddings.shape)} and its mask {list(mask.shape)}: "
+                f"give [pictures, vectors, {size}] and [pictures, vectors]."
+            )
+        if len(embeddings) not in (1, count):
+            raise ValueError(
+                f"There are {len(embeddings)} conditions for {count} pictures: give one for each, or one for all."
+            )
+        return Condition(embeddings.expand(count, -1, -1), mask.bool().expand(count, -1))
 
 
 def own_generators(seed: int, rows: Sequence[int], device: torch.device) -> list[torch.Generator]:

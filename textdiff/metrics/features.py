@@ -14,16 +14,17 @@ import numpy as np
 def frechet_distance(features: Any, references: Any) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of Gaussians fitted to two sets (Dowson & Landau 1982, eq. 16).
 
-    The square root is taken from the eigenvalues of C1^(1/2) C2 C1^(1/2), which are real.
+    The square root is taken from the eigenvalues of C1^(1/2) C2 C1^(1/2), which are real. Small sets score too
+    high, the more so below D rows: compare only figures of equally many.
 
     Args:
-        features: [N, D], N > D.
-        references: [M, D], M > D.
+        features: [N, D].
+        references: [M, D].
     """
     a, b = _checked(features, references, least=2)
-    roots, vectors = np.linalg.eigh(np.cov(a, rowvar=False))
+    one, other = (np.atleast_2d(np.cov(part, rowvar=False)) for part in (a, b))
+    roots, vectors = np.linalg.eigh(one)
     half = (vectors * np.sqrt(np.clip(roots, 0.0, None))) @ vectors.T
-    other = np.cov(b, rowvar=False)
     mixed = np.linalg.eigvalsh(half @ other @ half)
     shift = float(((a.mean(0) - b.mean(0)) ** 2).sum())
     return shift + float(roots.sum() + np.trace(other) - 2.0 * np.sqrt(np.clip(mixed, 0.0, None)).sum())
@@ -35,14 +36,15 @@ def kernel_distance(features: Any, references: Any) -> float:
     Both sets are divided by the root mean square length per coordinate of the references. It may fall below 0.
     """
     a, b = _checked(features, references, least=2)
-    scale = np.sqrt((b**2).mean())
+    scale = np.sqrt((b**2).mean()) or 1.0
     a, b = a / scale, b / scale
     own = [_mean_off_diagonal(_cubic(part, part)) for part in (a, b)]
     return float(sum(own) - 2.0 * _cubic(a, b).mean())
 
 
 def density_coverage(features: Any, references: Any, neighbours: int = 5) -> tuple[float, float]:
-    """Density and coverage (Naeem et al., arXiv 2002.09797, eqs. 7-8): near 1 and 1 - 2^-k where the sets are alike.
+    """Density and coverage (Naeem et al., arXiv 2002.09797, eqs. 7-8): near 1 and 1 - 2^-k where the sets are alike
+    and equally large: coverage falls where there are more references than pictures.
 
     Density counts in how many balls around references a picture lies, coverage which references have a picture in
     theirs; a ball reaches to a reference's k-th neighbour. Noise scores near 0 in both.

@@ -42,12 +42,13 @@ def ssim(pictures: Sequence[Any], truths: Sequence[Any]) -> float:
     from skimage.metrics import structural_similarity
 
     pairs = _pairs(pictures, truths)
-    if min(pairs[0][0].shape[:2]) < SMALLEST:
+    if min(min(a.shape[:2]) for a, _ in pairs) < SMALLEST:
         raise ValueError(
             f"SSIM wants pictures of at least {SMALLEST} x {SMALLEST} pixels: enlarge them alike first."
         )
-    axis = -1 if pairs[0][0].ndim == 3 else None
-    values = [structural_similarity(b, a, data_range=RANGE, channel_axis=axis) for a, b in pairs]
+    values = [
+        structural_similarity(b, a, data_range=RANGE, channel_axis=-1 if a.ndim == 3 else None) for a, b in pairs
+    ]
     return float(np.mean(values))
 
 

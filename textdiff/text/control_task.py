@@ -166,6 +166,7 @@ def control_report(
     extras = {
         "kind": args.kind, "targets": number, "samples": samples, "judge": judge.name,
         "guidance_scale": setting.guidance_scale, "refused_targets": refused,
+        "targets_from": str(file), "sentences_left_out": [str(path) for path in training],
         **{name: figures.to_dict() for name, figures in found.items()},
         "failed": failures(tried[CONTROLLED]),
         "outcomes": {name: [outcome.to_dict() for outcome in own] for name, own in tried.items()},

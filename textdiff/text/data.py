@@ -47,8 +47,12 @@ def read_texts(path: str | os.PathLike) -> list[str]:
     return texts
 
 
-def read_content(path: str | os.PathLike) -> str:
-    """The whole of a UTF-8 file, unpacked if its name ends in .gz, with plain line ends.
+def read_content(path: str | os.PathLike, *, wanted: str = "text file (.txt or .txt.gz)") -> str:
+    """The whole of a UTF-8 file, unpacked if its name ends in .gz, with plain line ends and no byte order mark.
+
+    Args:
+        path: of the file.
+        wanted: what to give where there is none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -56,9 +60,10 @@ def read_content(path: str | os.PathLike) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"No file {path}: give a UTF-8 text file (.txt or .txt.gz).")
+        raise FileNotFoundError(f"No file {path}: give a UTF-8 {wanted}.")
     try:
-        content = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+        packed = path.read_bytes()
+        content = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert it, for example with iconv.") from error
     except (OSError, EOFError, zlib.error) as error:

@@ -226,6 +226,7 @@ def compare_fillers(
     counts: Counter[int],
     *,
     written: Mapping[str, Sequence[str]] | None = None,
+    temperature: float = 1.0,
     seed: int = 0,
     batch_size: int = 32,
 ) -> tuple[list[Figures], list[dict[str, str]]]:
@@ -238,6 +239,7 @@ def compare_fillers(
         vocabulary: of the counts.
         counts: of tokens in training text.
         written: filled texts of others, by name.
+        temperature: of the left-to-right row, which should be the fillers' own.
         seed: of all rows.
         batch_size: texts the judge reads at once.
 
@@ -250,7 +252,9 @@ def compare_fillers(
     for name, filler in fillers.items():
         lines[name] = [filler(item, own) for item, own in zip(items, seeds, strict=True)]
     drawn = unigram_fills(items, vocabulary, counts, seed=seed)
-    continued = LeftToRight(judge).fills([i.prefix for i in items], [i.fill for i in items], seed=seed)
+    continued = LeftToRight(judge).fills(
+        [i.prefix for i in items], [i.fill for i in items], seed=seed, temperature=temperature
+    )
     for name, fills in (("unigram", drawn), ("left to right (judge)", continued)):
         lines[name] = [item.prefix + fill + item.suffix for item, fill in zip(items, fills, strict=True)]
     lines |= {name: list(texts) for name, texts in (written or {}).items()}

@@ -9,16 +9,14 @@ Files by class: a text a line, the label in the file's name. Words are what whit
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from textdiff.text.data import held_out
+from textdiff.text.data import held_out, read_content
 
 ABSENT = "absent"
 HELD_OUT = 5  # per cent of the texts, among them those that a language model's own training holds out
@@ -58,10 +56,12 @@ def label_names(texts: Iterable[LabelledText]) -> LabelNames:
     return LabelNames({name: sorted(values) for name, values in fields.items()}, sorted(tags), sorted(spans))
 
 
-def split(texts: Sequence[LabelledText]) -> tuple[list[LabelledText], list[LabelledText]]:
+def split(
+    texts: Sequence[LabelledText], *, percent: int = HELD_OUT
+) -> tuple[list[LabelledText], list[LabelledText]]:
     """Training and validation part; equal texts are in the same part, unless there are too few to divide."""
-    kept = [text for text in texts if not held_out(text.text, percent=HELD_OUT)]
-    out = [text for text in texts if held_out(text.text, percent=HELD_OUT)]
+    kept = [text for text in texts if not held_out(text.text, percent=percent)]
+    out = [text for text in texts if held_out(text.text, percent=percent)]
     return (kept, out) if kept and out else (list(texts), list(texts[-max(1, len(texts) // 20) :]))
 
 
@@ -124,18 +124,7 @@ def lines_of(path: Path) -> list[str]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not UTF-8, not gzip although its name ends in .gz, or empty.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"No file {path}: give a UTF-8 file of labelled texts.")
-    try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 (byte {error.start}): convert it, for example with iconv."
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole gzip file ({error}): copy it again.") from error
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = read_content(path, wanted="file of labelled texts").split("\n")
     if not any(line.strip() for line in lines):
         raise ValueError(f"{path} holds no text: give a file with at least one.")
     return lines

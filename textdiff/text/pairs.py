@@ -34,12 +34,15 @@ class TokenPair(NamedTuple):
     target: np.ndarray
 
 
-def read_pairs(path: str | os.PathLike, columns: tuple[int, int] = (1, 2)) -> list[Pair]:
+def read_pairs(
+    path: str | os.PathLike, columns: tuple[int, int] = (1, 2), *, turned: str = ""
+) -> list[Pair]:
     """Pairs of a .tsv or .tsv.gz file, one a line; those of which a side is empty are left out.
 
     Args:
         path: of the file, UTF-8.
         columns: of source and target, counted from 1.
+        turned: first cell of the lines that have them the other way round; "" = there are none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -57,7 +60,7 @@ def read_pairs(path: str | os.PathLike, columns: tuple[int, int] = (1, 2)) -> li
             )
         source, target = (cells[column - 1].strip() for column in columns)
         if source and target:
-            pairs.append((source, target))
+            pairs.append((target, source) if turned and cells[0] == turned else (source, target))
     if not pairs:
         raise ValueError(
             f"{path} holds no pair: give a source and a target, separated by a tab, on each line."
@@ -72,7 +75,9 @@ def wants_pairs(args: argparse.Namespace, preset: Preset) -> bool:
 
 
 def training_pairs(args: argparse.Namespace, preset: Preset) -> tuple[list[Pair], list[Pair]]:
-    """Training and validation pairs, as the command line names them; no text stands in both.
+    """Training and validation pairs, as the command line names them.
+
+    No text stands in both, unless they come from files of their own or are too few to divide.
 
     Raises:
         ValueError: for no data, an unreadable file, or columns that are not there.
@@ -94,7 +99,9 @@ def training_pairs(args: argparse.Namespace, preset: Preset) -> tuple[list[Pair]
     elif preset.pairs is not None and chosen is None:
         check_sources(preset, args.data_dir)
         pairs = [
-            pair for name in preset.sources for pair in read_pairs(Path(args.data_dir, name), preset.pairs)
+            pair
+            for name in preset.sources
+            for pair in read_pairs(Path(args.data_dir, name), preset.pairs, turned=preset.turned)
         ]
     else:
         raise ValueError(

@@ -32,6 +32,7 @@ class Preset:
     tests: dict[str, str] = field(default_factory=dict)  # name -> file of held-out text, below --data-dir
     recipe: str = "bound"              # "bound" or "diffusion_lm"
     pairs: tuple[int, int] | None = None  # of .tsv sources, the columns (from 1) of source and target; None = texts
+    turned: str = ""                   # first cell of the lines that have source and target the other way round
     both_ways: bool = False            # pairs also train reversed
     conditional: bool = True           # also learn to fill blanks; False = every token is noised, for likelihood alone
     model: dict[str, Any] = field(default_factory=dict)
@@ -104,7 +105,7 @@ PRESETS = {preset.name: preset for preset in (
     Preset(
         name="simplify",
         about="news sentences in simpler words (OneStop), 7 M parameters; about 9 min on 2 cores (not yet run)",
-        sources={"simplification/onestop_pairs.tsv.gz": 1.0}, pairs=(2, 3),
+        sources={"simplification/onestop_pairs.tsv.gz": 1.0}, pairs=(2, 3), turned="ELE-INT",
         model={"stagger": 1.0, "max_position_embeddings": 128}, batch_size=16, max_steps=1200,
     ),
     Preset(

@@ -89,8 +89,8 @@ class Sampling:
             raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (0 = off).")
         if self.guidance_rounds < 1:
             raise ValueError(f"guidance_rounds is {self.guidance_rounds}: it must be at least 1.")
-        if self.seed is not None and self.seed < 0:
-            raise ValueError(f"The seed is {self.seed}: it must be at least 0.")
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            raise ValueError(f"The seed is {self.seed}: it must be at least 0 and below 2**63.")
 
     def sampler_for(self, denoiser: TextDenoiser) -> str:
         """The name of the sampler for a denoiser.

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 from textdiff.text.blanks import checked
+from textdiff.text.evaluation import Charges, charged
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.sampling import Options
 from textdiff.text.wish import Wish, agree, energy_of
 
-if TYPE_CHECKING:
-    from textdiff.text.evaluation import Charges
-
 GUIDANCE_SCALE = 3.0
+JUDGED_AT_ONCE = 32
 LEVELS = 16  # noise levels of each text's own bound
 MET = 0.5  # least success of a wish that is not failed
 
@@ -121,9 +120,14 @@ def judged(
 def fluency(
     lm: DiffusionLM, texts: Sequence[str], *, judge: Charges | None = None, seed: int = 0
 ) -> list[float | None]:
-    """Nats per token of every text, under a judge or by the model's own bound; None where there are none."""
+    """Nats per token of every text, under a judge or by the model's own bound.
+
+    None for a text without tokens, and for one that is too long for the judge; a judge that can read none refuses.
+    """
     if judge is not None:
-        return [nats / tokens if tokens else None for nats, tokens in judge.nll(texts)]
+        read, charges = charged(texts, judge, JUDGED_AT_ONCE)
+        means = {text: nats / tokens for text, (nats, tokens) in zip(read, charges, strict=True) if tokens}
+        return [means.get(text) for text in texts]
     sizes = [len(lm.vocabulary.encode(text)) for text in texts]
     some = [text for text, size in zip(texts, sizes, strict=True) if size]
     if not some or not lm.denoiser.config.categorical:

@@ -35,10 +35,13 @@ class TargetLengths:
         counts: from `count_lengths`.
 
     Raises:
-        ValueError: if the table holds no pair.
+        ValueError: if the table holds no pair, or something else than counts.
     """
 
     def __init__(self, counts: Sequence[Sequence[int]]) -> None:
+        lists = isinstance(counts, list) and all(isinstance(row, list) for row in counts)
+        if not lists or not all(type(n) is int and n >= 0 for row in counts for n in row):
+            raise ValueError("The table of target lengths is damaged: copy the model's config.json again.")
         self.counts = [np.asarray(row, dtype=np.float64) for row in counts]
         if not any(row.sum() > 0 for row in self.counts):
             raise ValueError("The table of target lengths is empty: train the model on pairs.")

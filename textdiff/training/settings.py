@@ -112,8 +112,21 @@ def changed_settings(
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What `write_record` wrote, or nothing."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """What `write_record` wrote, or nothing.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    advice = "copy it again, or name a new folder"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): {advice}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (it is no JSON object): {advice}.")
+    return content
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:

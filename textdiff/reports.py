@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def birth_certificate(*, version: str, **facts: Any) -> dict[str, Any]:
@@ -96,6 +96,27 @@ def write_json(content: Any, target: str | os.PathLike) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def read_figures(target: str | os.PathLike) -> dict[str, Any]:
+    """What a file holds that new figures will stand beside; {} for a new file, and for standard output.
+
+    Asked before the work too, for its refusals.
+
+    Raises:
+        ValueError: if it could not be written, or holds no JSON object.
+    """
+    check_target(target)
+    path = Path(target)
+    if os.fspath(target) == "-" or not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): mend it, or name another file.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object: mend it, or name another file.")
+    return content
 
 
 def check_target(target: str | os.PathLike | None) -> None:

@@ -1,0 +1,111 @@
+"""From an image run to a bundled model: its weights, the judge beside it, and figures of this model alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from textdiff.image.classifier import DigitClassifier
+from textdiff.image.curve import image_curve
+from textdiff.image.image_diffusion import ImageDiffusion
+from textdiff.image.unet import UNet, UNetConfig
+
+
+@pytest.fixture
+def finished(root, tmp_path, monkeypatch):
+    """run/ and judge/, finished; images.json with two tables of run; the digits' facts."""
+    torch.manual_seed(0)
+    ImageDiffusion(UNet(UNetConfig(width=8, heads=1, num_classes=10)), image_curve()).save_pretrained(
+        tmp_path / "run"
+    )
+    facts = {
+        "parameters": 1_600_000, "preset": {"max_steps": 4000, "batch_size": 128}, "pictures_seen": 512_000,
+        "pictures": 60_000, "seconds": 1200, "validation": {"eval_loss": 0.12345},
+    }  # fmt: skip
+    for name, content in {"training.json": facts, "curves.json": []}.items():
+        (tmp_path / "run" / name).write_text(json.dumps(content))
+    (tmp_path / "run" / "curves.png").write_bytes(b"")
+    DigitClassifier(4).save_pretrained(tmp_path / "judge", test_accuracy=0.987)
+    digits = {
+        "certificate": {"model": "run", "seed": 7},
+        "generation": {
+            "class_accuracy": {"textdiff": 0.91, "test digits": 0.99},
+            "coverage": {"textdiff": 0.8},
+        },
+        "denoising_heavy": {"psnr": {"textdiff": 24.5, "non-local means": 20.25}},
+    }
+    (tmp_path / "images.json").write_text(json.dumps({"digits": digits}))
+    shutil.copyfile(root / "benchmarks" / "digits.json", tmp_path / "digits.json")
+    return tmp_path
+
+
+@pytest.fixture
+def ship(load, finished, monkeypatch):
+    """The command in the folder of the run."""
+    module = load("ship_images")
+    monkeypatch.chdir(finished)
+    fixed = ["--run", "run", "--facts", "digits.json", "--figures", "images.json", "--output", "out/digits"]
+    return lambda *more: module.main([*fixed, *more])
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+def test_what_is_shipped_is_the_run(ship, finished, precision: str, kind: torch.dtype) -> None:
+    ship("--precision", precision)
+    run, shipped = (ImageDiffusion.from_pretrained(finished / name) for name in ("run", "out/digits"))
+    assert shipped.scheduler.config == run.scheduler.config and shipped.shape == run.shape
+    for name, weights in run.network.state_dict().items():
+        assert shipped.network.state_dict()[name].equal(weights.to(kind).float()), name
+    assert {tensor.dtype for tensor in load_file(finished / "out/digits/model.safetensors").values()} == {
+        kind
+    }
+
+
+def test_the_card_has_facts_and_figures(ship, finished, capsys) -> None:
+    ship()
+    card = (finished / "out/digits/README.md").read_text(encoding="utf-8")
+    for wanted in (
+        "license: cc-by-sa-3.0", "CC BY-SA 3.0", "1.6 M parameters", "from_pretrained()", "in 20 minutes", "0.1235",
+        "## Generation", "0.910", "0.990", "24.500", "20.250", "seed 7", "python benchmarks/digits.py", "512,000",
+    ):  # fmt: skip
+        assert wanted in card, wanted
+    assert "Enlargement" not in card and card.count("Born of") == 1
+    assert "bfloat16, 2 tables" in capsys.readouterr().out
+
+
+def test_the_judge_is_shipped_as_it_is(ship, finished) -> None:
+    ship("--classifier", "judge")
+    judge, shipped = (
+        DigitClassifier.from_pretrained(finished / name) for name in ("judge", "out/digit_classifier")
+    )
+    assert shipped.fingerprint() == judge.fingerprint()
+    card = (finished / "out/digit_classifier/README.md").read_text(encoding="utf-8")
+    assert judge.fingerprint() in card and "0.987" in card and "cc-by-sa-3.0" in card
+
+
+BAD = {
+    "training.json does not exist": lambda place: (place / "run" / "training.json").unlink(),
+    "was measured on elsewhere": lambda place: (place / "images.json").write_text(
+        '{"digits": {"certificate": {"model": "elsewhere"}}}'
+    ),
+    "lacks classifier_command, command": lambda place: (place / "digits.json").write_text(
+        '{"license": "", "data": [], "figures_command": ""}'
+    ),
+    "digits.json does not exist": lambda place: (place / "digits.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_what_cannot_be_shipped_leaves_nothing(ship, finished, message: str) -> None:
+    BAD[message](finished)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        ship()
+    assert not (finished / "out").exists()
+
+
+def test_an_unknown_precision_is_refused(ship) -> None:
+    with pytest.raises(ValueError, match="choose bfloat16 or float32"):
+        ship("--precision", "int4")
