@@ -68,12 +68,3 @@ def test_blanks_are_filled_under_control(e2e: Wishes) -> None:
     )  # fmt: skip
     assert all(fill.text.startswith("The Vaults is a ") and fill.text.endswith(" .") for fill in fills)
     assert sum(wish.success([fill.text for fill in fills])) >= 0.75 * len(fills)
-
-
-def test_the_english_model_takes_a_mood() -> None:
-    wishes = Wishes.for_model(DiffusionLM.from_pretrained())
-    wish, other = wishes.sentiment("positive"), wishes.sentiment("negative")
-    options = {"num_samples": SAMPLES, "seed": 0, "num_inference_steps": 16, "length": 12}
-    glad, sad = (drawn(wishes.lm, [one], guidance_scale=5.0, **options) for one in (wish, other))
-    assert sum(wish.success(glad)) >= sum(wish.success(sad)) + 3
-    assert sum(wish.success(glad)) + sum(other.success(sad)) >= 9
