@@ -28,6 +28,7 @@ from textdiff.text.settings import (
     read_record,
     write_record,
 )
+from textdiff.training.settings import add_run_options
 
 if TYPE_CHECKING:
     from textdiff.text.data import PackedRows
@@ -54,13 +55,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--temperature", type=float, default=1.0, help="of the first teacher (default: 1 = off)")
     add("--batch-size", type=int, help="rows a step, over all processes (default: the preset's)")
     add("--gradient-accumulation-steps", type=int, default=1, help="parts that a process cuts its rows into")
-    add("--save-steps", type=int, default=100, help="steps between checkpoints (default: 100)")
-    add("--eval-steps", type=int, default=100, help="steps between validations (default: 100)")
-    add("--logging-steps", type=int, default=25, help="steps between log lines (default: 25)")
-    add("--ema-decay", type=float, default=0.998, help="of the averaged weights, which are what is kept")
-    add("--seed", type=int, default=0, help="of data order and noise")
-    add("--no-bf16", dest="bf16", action="store_false", help="train in float32 throughout")
-    add("--use-cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+    add_run_options(parser, every=100)
     return parser.parse_args(argv)
 
 

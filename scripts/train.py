@@ -15,6 +15,7 @@ import argparse
 
 from textdiff.cli import run
 from textdiff.text.presets import PRESETS
+from textdiff.training.settings import add_run_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -44,14 +45,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, help="rows a step, over all processes")
     add("--gradient-accumulation-steps", type=int, default=1, help="parts that a process cuts its rows into")
     add("--learning-rate", type=float, help="peak; the word vectors have their own, 1e-2")
-    add("--save-steps", type=int, default=250, help="steps between checkpoints (default: 250)")
-    add("--eval-steps", type=int, default=250, help="steps between validations (default: 250)")
-    add("--logging-steps", type=int, default=25, help="steps between log lines (default: 25)")
-    add("--ema-decay", type=float, default=0.998, help="of the averaged weights, which are what is saved at the end")
-    add("--seed", type=int, default=0, help="of weights, data order and noise")
-    add("--no-bf16", dest="bf16", action="store_false", help="train in float32 throughout")
     add("--compile", action="store_true", help="torch.compile the model (pays on a GPU)")
-    add("--use-cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+    add_run_options(parser)
     return parser.parse_args(argv)
 
 

@@ -33,6 +33,7 @@ from textdiff.text.settings import (
     run_settings,
     write_record,
 )
+from textdiff.training.settings import add_run_options
 
 if TYPE_CHECKING:
     from textdiff.text.classifier import TextClassifier
@@ -67,13 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--layers", type=int, default=3, help="its blocks (default: 3)")
     add("--heads", type=int, default=3, help="its attention heads (default: 3)")
     add("--dropout", type=float, default=0.1, help="in its blocks (default: 0.1)")
-    add("--save-steps", type=int, default=250, help="steps between checkpoints (default: 250)")
-    add("--eval-steps", type=int, default=250, help="steps between validations (default: 250)")
-    add("--logging-steps", type=int, default=25, help="steps between log lines (default: 25)")
-    add("--ema-decay", type=float, default=0.998, help="of the averaged weights, which are what is kept")
-    add("--seed", type=int, default=0, help="of weights, data order and noise")
-    add("--no-bf16", dest="bf16", action="store_false", help="train in float32 throughout")
-    add("--use-cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+    add_run_options(parser)
     parser.set_defaults(preset=None, compile=False)
     return parser.parse_args(argv)
 

@@ -16,6 +16,7 @@ import argparse
 from textdiff.cli import run
 from textdiff.cross_modal.presets import PRESETS as CAPTIONED
 from textdiff.image.presets import PRESETS as PLAIN
+from textdiff.training.settings import add_run_options
 
 PRESETS = {**PLAIN, **CAPTIONED}
 
@@ -47,19 +48,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="parts that a process cuts its pictures into",
     )
     add("--learning-rate", type=float, help="peak")
-    add("--save-steps", type=int, default=250, help="steps between checkpoints (default: 250)")
-    add("--eval-steps", type=int, default=250, help="steps between validations (default: 250)")
-    add("--logging-steps", type=int, default=25, help="steps between log lines (default: 25)")
-    add(
-        "--ema-decay",
-        type=float,
-        default=0.999,
-        help="of the averaged weights, which are what is saved at the end",
-    )
-    add("--seed", type=int, default=0, help="of weights, data order and noise")
-    add("--no-bf16", dest="bf16", action="store_false", help="train in float32 throughout")
     add("--compile", action="store_true", help="torch.compile the model (pays on a GPU)")
-    add("--use-cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+    add_run_options(parser, ema_decay=0.999)
     return parser.parse_args(argv)
 
 

@@ -41,9 +41,18 @@ def test_what_is_refused(line, kinds, message):
         check_control_options(parse(line), kinds)
 
 
-def test_what_is_needed_depends_on_the_kind():
-    check_control_options(parse(), ["semantic", "length"])
-    check_control_options(parse("--tagger x --parser y"), list(KINDS))
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_needed_depends_on_the_kind(kind):
+    needed = set()
+    for option in ("tagger", "parser"):
+        try:
+            check_control_options(parse(f"--{option} x"), [kind])
+        except ValueError as error:
+            needed |= {name for name in ("tagger", "parser") if f"needs --{name}" in str(error)}
+    parts = kind.split("+")
+    wanted = {"tagger"} if "pos" in parts else {"parser"} if {"tree", "span"} & set(parts) else set()
+    assert needed == wanted
+    assert check_control_options(parse("--tagger x --parser y"), [kind]) is None
 
 
 def test_the_quick_protocol_and_the_papers():

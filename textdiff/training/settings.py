@@ -20,6 +20,24 @@ POSITIVE = (
 )  # fmt: skip
 
 
+def add_run_options(parser: argparse.ArgumentParser, *, every: int = 250, ema_decay: float = 0.998) -> None:
+    """Options that every training has: how often it saves, checks and logs, its average, seed and hardware.
+
+    Args:
+        parser: gets them.
+        every: steps between checkpoints and between validations, if not said.
+        ema_decay: of the averaged weights, if not said.
+    """
+    add = parser.add_argument
+    add("--save-steps", type=int, default=every, help=f"steps between checkpoints (default: {every})")
+    add("--eval-steps", type=int, default=every, help=f"steps between validations (default: {every})")
+    add("--logging-steps", type=int, default=25, help="steps between log lines (default: 25)")
+    add("--ema-decay", type=float, default=ema_decay, help="of the averaged weights, which are what is kept")
+    add("--seed", type=int, default=0, help="of weights, data order and noise")
+    add("--no-bf16", dest="bf16", action="store_false", help="train in float32 throughout")
+    add("--use-cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+
+
 def check_options(args: argparse.Namespace, presets: Mapping[str, Any]) -> None:
     """Look at those options that training commands share; None stands for a preset's own.
 
