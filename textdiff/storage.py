@@ -10,8 +10,10 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
 CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE = "config.json", "model.safetensors", "model.safetensors.index.json"
+
+Shape = TypeVar("Shape")  # a dataclass
 
 
 def find_model(name: str | os.PathLike | None, *, default: str, model_type: str, trainer: str) -> Path:
@@ -70,6 +74,30 @@ def typed_config(folder: Path, model_type: str, trainer: str) -> dict[str, Any]:
             f"{path} describes a model of type {config.get('model_type')!r}, not {model_type!r}: give another."
         )
     return config
+
+
+def part_of(config: Mapping[str, Any], kind: type[Shape], path: Path) -> Shape:
+    """The part of a model's config that one dataclass of numbers holds; defaults where an entry is missing.
+
+    Args:
+        config: of the model.
+        kind: the dataclass.
+        path: of the config, for the message.
+
+    Raises:
+        ValueError: if an entry is of another kind than its default.
+    """
+    found = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        value, wanted = config.get(field.name, field.default), type(field.default)
+        if wanted is tuple:
+            right = isinstance(value, list | tuple) and all(type(one) is int for one in value)
+        else:
+            right = isinstance(value, int | float) if wanted is float else type(value) is wanted
+        if not right:
+            raise ValueError(f"{path} says {field.name} = {value!r}, which cannot be: copy the file again.")
+        found[field.name] = value
+    return kind(**found)
 
 
 def download(hub_id: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +33,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: if it is not the JSON of one of our image models.
     """
     config = storage.typed_config(folder, MODEL_TYPE, TRAINER)
-    for field in fields(UNetConfig):
-        value, kind = config.get(field.name, field.default), type(field.default)
-        if kind is tuple:
-            right = isinstance(value, list | tuple) and all(type(one) is int for one in value)
-        else:
-            right = isinstance(value, int | float) if kind is float else type(value) is kind
-        if not right:
-            raise ValueError(
-                f"{folder / storage.CONFIG_FILE} says {field.name} = {value!r}, which cannot be: copy the file again."
-            )
+    storage.part_of(config, UNetConfig, folder / storage.CONFIG_FILE)
     return config
-
-
-def unet_config(config: Mapping[str, Any]) -> UNetConfig:
-    """The network's part of a config."""
-    return UNetConfig(**{field.name: config.get(field.name, field.default) for field in fields(UNetConfig)})
 
 
 def read_unet(folder: Path, config: Mapping[str, Any]) -> UNet:
@@ -61,6 +46,6 @@ def read_unet(folder: Path, config: Mapping[str, Any]) -> UNet:
     """
     state = storage.read_state(folder, PREFIX, TRAINER)
     with torch.random.fork_rng(devices=[]):
-        unet = UNet(unet_config(config))
+        unet = UNet(storage.part_of(config, UNetConfig, folder / storage.CONFIG_FILE))
     storage.load_state(unet, state, folder)
     return unet.eval().requires_grad_(False)

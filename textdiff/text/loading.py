@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
 from textdiff.text.tokenizer import load_tokenizer
 
 __all__ = [
-    "BUNDLED", "CLASSIFIERS", "CONFIG_FILE", "INDEX_FILE", "MODEL_TYPE", "WEIGHTS_FILE", "Draft", "denoiser_config",
+    "BUNDLED", "CLASSIFIERS", "CONFIG_FILE", "INDEX_FILE", "MODEL_TYPE", "WEIGHTS_FILE", "Draft",
     "find_classifiers", "find_model", "read_config", "read_denoiser", "read_json", "read_tensors", "read_tokenizer",
     "write_weights",
 ]  # fmt: skip
@@ -52,21 +51,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: if it is not the JSON of one of our models.
     """
     path, config = folder / CONFIG_FILE, storage.typed_config(folder, MODEL_TYPE, TRAINER)
-    for field in fields(DenoiserConfig):
-        value, kind = config.get(field.name, field.default), type(field.default)
-        right = isinstance(value, int | float) if kind is float else type(value) is kind
-        if not right or (kind is int and value < 1):
-            raise ValueError(
-                f"{path} says {field.name} = {value!r}, which cannot be: copy the file again."
-            )
+    for name, value in storage.part_of(config, DenoiserConfig, path).to_dict().items():
+        if type(value) is int and value < 1:
+            raise ValueError(f"{path} says {name} = {value!r}, which cannot be: copy the file again.")
     if config.get("hidden_size", 4) % (2 * config.get("num_attention_heads", 1)):
         raise ValueError(f"{path}: hidden_size is not an even multiple of num_attention_heads: copy the file again.")
     return config
-
-
-def denoiser_config(config: Mapping[str, Any]) -> DenoiserConfig:
-    """The denoiser's part of a config."""
-    return DenoiserConfig(**{field.name: config.get(field.name, field.default) for field in fields(DenoiserConfig)})
 
 
 def read_denoiser(folder: Path, config: Mapping[str, Any]) -> TextDenoiser:
@@ -78,7 +68,7 @@ def read_denoiser(folder: Path, config: Mapping[str, Any]) -> TextDenoiser:
     """
     state = storage.read_state(folder, PREFIX, TRAINER)
     with torch.random.fork_rng(devices=[]):  # for weights soon replaced; a meta device costs a second of imports
-        denoiser = TextDenoiser(denoiser_config(config))
+        denoiser = TextDenoiser(storage.part_of(config, DenoiserConfig, folder / CONFIG_FILE))
     storage.load_state(denoiser, state, folder)
     return denoiser.eval().requires_grad_(False)
 
