@@ -39,8 +39,6 @@ def test_the_code_of_text_to_text_runs(
         tmp_path / "runs/de-en"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", tmp_path / "modules")
-    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
     names: dict[str, object] = {}
     for block in BLOCK.findall((root / "docs/text_to_text.md").read_text(encoding="utf-8")):
         exec(compile(block, "text_to_text.md", "exec"), names)
