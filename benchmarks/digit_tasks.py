@@ -1,4 +1,4 @@
-"""What is asked of a digit model besides drawing: holes, strokes, small and noisy digits, with classical answers.
+"""What is asked of a digit model: holes, strokes, small and noisy digits, with classical answers; its judge.
 
 Pictures are uint8 [N, 28, 28]. Every baseline answers from the same damaged pictures as the model.
 """
@@ -12,9 +12,74 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
+    from textdiff.image.classifier import DigitClassifier
+    from textdiff.image.data import Pictures
     from textdiff.image.image_diffusion import ImageDiffusion
 
 Answers = dict[str, np.ndarray]  # method -> pictures uint8 [N, 28, 28]
+
+
+class DigitJudge:
+    """What drawn digits are worth: classes that are read right, and distances from the test digits.
+
+    Distances, in the classifier's features, are to all test digits; density and coverage to equally many.
+
+    Args:
+        classifier: reads them.
+        train: real digits, some of which are judged as if they were drawn.
+        test: digits with their classes.
+        count: how many are drawn.
+        seed: which real digits stand beside.
+    """
+
+    def __init__(
+        self, classifier: DigitClassifier, train: Pictures, test: Pictures, count: int, seed: int = 0
+    ) -> None:
+        from textdiff.image.classifier import judged
+
+        rng = np.random.default_rng(seed)
+        self._classifier, self._real = classifier, train.part(rng.permutation(len(train))[:count])
+        self._references, classes = judged(classifier, list(test.pixels[:, 0]))
+        self._few = self._references[rng.permutation(len(test))[:count]]
+        self.test_accuracy = float((classes == test.labels).mean())
+
+    def figures(self, pictures: Sequence[Any], labels: np.ndarray | None = None) -> dict[str, float]:
+        """All figures of drawn digits; class accuracy where it is known what they were to be, labels [N]."""
+        from textdiff.image.classifier import judged
+
+        features, classes = judged(self._classifier, pictures)
+        right = {} if labels is None else {"class_accuracy": float((classes == labels).mean())}
+        return right | distances(features, self._references, self._few)
+
+    def training_digits(self) -> dict[str, float]:
+        """The figures of as many real digits: what nothing that is drawn can be asked to beat."""
+        return self.figures(list(self._real.pixels[:, 0]), self._real.labels)
+
+
+def distances(features: np.ndarray, references: np.ndarray, few: np.ndarray) -> dict[str, float]:
+    """All figures of a set of features; density and coverage against as many references, `few`."""
+    from textdiff.metrics.features import density_coverage, frechet_distance, kernel_distance
+
+    density, coverage = density_coverage(features, few)
+    frechet = frechet_distance(features, references)
+    share = frechet / float(np.trace(np.cov(references, rowvar=False)))
+    return {
+        "feature_frechet": frechet, "feature_frechet_percent": 100.0 * share,
+        "feature_kernel": kernel_distance(features, references), "density": density, "coverage": coverage,
+    }  # fmt: skip
+
+
+def record(target: str, path: Sequence[str], figures: dict[str, Any]) -> None:
+    """Replace figures in a part of a JSON file, which `path` leads to, and leave the others there."""
+    from textdiff.reports import read_figures, write_json
+
+    content = part = read_figures(target)
+    for name in path:
+        if not isinstance(part.get(name), dict):
+            part[name] = {}
+        part = part[name]
+    part |= figures
+    write_json(content, target)
 
 
 def centre_square(count: int, side: int = 14) -> np.ndarray:

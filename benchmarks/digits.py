@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from digit_tasks import Answers, centre_square, cleaner, holes, larger, strokes
+from digit_tasks import Answers, DigitJudge, centre_square, cleaner, holes, larger, record, strokes
 
 from textdiff.cli import run
 
@@ -44,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
     add("--guidance-scale", type=float, default=1.5, help="of the second row of generation (default: 1.5)")
     add("--seed", type=int, default=0, help="of all noise")
-    add("--json", default="benchmarks/results/images.json", help="file whose part `digits` is replaced")
+    add("--json", default="benchmarks/results/images.json", help="file whose tables of digits are replaced")
     return parser.parse_args(argv)
 
 
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
         rows = [{"method": m, **{f: values.get(m) for f, values in figures.items()}} for m in methods]
         sys.stdout.write(f"\n{name}\n\n{table(rows)}\n")
         sys.stdout.flush()
-    record(args.json, {"certificate": certificate, **results})
+    record(args.json, ["digits"], {"certificate": certificate, **results})
     sys.stdout.write(f"\n{listing(certificate)}\n")
 
 
@@ -125,41 +125,19 @@ def generation(
 ) -> Table:
     """Generated digits of all classes alike, and as many training digits, against the test digits."""
     wanted = np.arange(args.generated) % 10
-    rng = np.random.default_rng(args.seed)
-    few = rng.permutation(len(train))[: args.generated]
-    likewise = rng.permutation(len(test))[: args.generated]  # coverage wants as many references as pictures
+    judge = DigitJudge(classifier, train, test, args.generated, args.seed)
     labels: Any = wanted.tolist() if model.shape.num_classes else None
-    sets = {
-        "textdiff": (model.generate(args.generated, labels=labels, **options), wanted),
-        "training digits": (list(train.pixels[few, 0]), train.labels[few]),
-    }
+    truth = wanted if model.shape.num_classes else None
+    drawn = {"textdiff": model.generate(args.generated, labels=labels, **options)}
     if model.shape.num_classes:
         guided = model.generate(args.generated, labels=labels, guidance_scale=args.guidance_scale, **options)
-        sets[f"textdiff, guidance {args.guidance_scale:g}"] = (guided, wanted)
-    from textdiff.image.classifier import judged
-
-    references, classes = judged(classifier, list(test.pixels[:, 0]))
-    figures: Table = {"class_accuracy": {"test digits": float((classes == test.labels).mean())}}
-    for method, (pictures, truth) in sets.items():
-        features, found = judged(classifier, pictures)
-        if method == "training digits" or model.shape.num_classes:
-            figures["class_accuracy"][method] = float((found == truth).mean())
-        for figure, value in distances(features, references, references[likewise]).items():
+        drawn[f"textdiff, guidance {args.guidance_scale:g}"] = guided
+    sets = {method: judge.figures(pictures, truth) for method, pictures in drawn.items()}
+    figures: Table = {"class_accuracy": {"test digits": judge.test_accuracy}}
+    for method, own in {**sets, "training digits": judge.training_digits()}.items():
+        for figure, value in own.items():
             figures.setdefault(figure, {})[method] = value
     return figures
-
-
-def distances(features: np.ndarray, references: np.ndarray, few: np.ndarray) -> dict[str, float]:
-    """All figures of a set of features; density and coverage against as many references, `few`."""
-    from textdiff.metrics.features import density_coverage, frechet_distance, kernel_distance
-
-    density, coverage = density_coverage(features, few)
-    frechet = frechet_distance(features, references)
-    share = frechet / float(np.trace(np.cov(references, rowvar=False)))
-    return {
-        "feature_frechet": frechet, "feature_frechet_percent": 100.0 * share,
-        "feature_kernel": kernel_distance(features, references), "density": density, "coverage": coverage,
-    }  # fmt: skip
 
 
 def scores(answers: Answers, truths: np.ndarray) -> Table:
@@ -170,13 +148,6 @@ def scores(answers: Answers, truths: np.ndarray) -> Table:
         "ssim": {method: ssim(list(pictures), list(truths)) for method, pictures in answers.items()},
         "psnr": {method: psnr(list(pictures), list(truths)) for method, pictures in answers.items()},
     }
-
-
-def record(target: str, digits: dict[str, Any]) -> None:
-    """Replace the part `digits` of a JSON file."""
-    from textdiff.reports import read_figures, write_json
-
-    write_json({**read_figures(target), "digits": digits}, target)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,15 @@ import importlib
 import importlib.util
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
 from textdiff.diffusion.scheduler import Scheduler
+from textdiff.image.classifier import DigitClassifier
+from textdiff.image.curve import image_curve
+from textdiff.image.image_diffusion import ImageDiffusion
+from textdiff.image.unet import UNet, UNetConfig
 from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.presets import PRESETS, Preset
@@ -71,6 +76,31 @@ def imported(root):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(root / "benchmarks"))
         yield importlib.import_module
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """Makes so many smooth blobs, uint8 [N, 28, 28]."""
+
+    def blobs(count: int, seed: int) -> np.ndarray:
+        rng, (y, x) = np.random.default_rng(seed), np.mgrid[:28, :28]
+        places = rng.uniform(9, 19, (count, 2))
+        return np.stack([255 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 20) for a, b in places]).astype(np.uint8)
+
+    return blobs
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, blobs):
+    """model/ and judge/, untrained, and digits.npz: smooth blobs in ten classes."""
+    images = tmp_path_factory.mktemp("digits")
+    torch.manual_seed(0)
+    unet = UNet(UNetConfig(width=8, heads=1, num_classes=10))
+    ImageDiffusion(unet, image_curve()).save_pretrained(images / "model")
+    DigitClassifier(4).save_pretrained(images / "judge")
+    np.savez(images / "digits.npz", x_train=blobs(60, 0), y_train=np.arange(60) % 10,
+             x_test=blobs(20, 1), y_test=np.arange(20) % 10)  # fmt: skip
+    return images
 
 
 @pytest.fixture

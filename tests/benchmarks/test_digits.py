@@ -6,31 +6,9 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from textdiff.image.classifier import DigitClassifier
-from textdiff.image.curve import image_curve
-from textdiff.image.image_diffusion import ImageDiffusion
-from textdiff.image.unet import UNet, UNetConfig
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """model/, judge/ and digits.npz: smooth blobs in ten classes."""
-    images = tmp_path_factory.mktemp("digits")
-    torch.manual_seed(0)
-    unet = UNet(UNetConfig(width=8, heads=1, num_classes=10))
-    ImageDiffusion(unet, image_curve()).save_pretrained(images / "model")
-    DigitClassifier(4).save_pretrained(images / "judge")
-    np.savez(images / "digits.npz", x_train=blobs(60, 0), y_train=np.arange(60) % 10,
-             x_test=blobs(20, 1), y_test=np.arange(20) % 10)  # fmt: skip
-    return images
-
-
-def blobs(count: int, seed: int) -> np.ndarray:
-    rng, (y, x) = np.random.default_rng(seed), np.mgrid[:28, :28]
-    places = rng.uniform(9, 19, (count, 2))
-    return np.stack([255 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 20) for a, b in places]).astype(np.uint8)
+from textdiff.image.classifier import DigitClassifier, judged
+from textdiff.image.data import Pictures
 
 
 def test_masks_lose_what_they_say(load) -> None:
@@ -42,7 +20,7 @@ def test_masks_lose_what_they_say(load) -> None:
     assert (lines == tasks.strokes(5, seed=0)).all() and (lines != tasks.strokes(5, seed=1)).any()
 
 
-def test_hole_fillers_keep_what_is_known_and_do_not_look_at_what_is_lost(load) -> None:
+def test_hole_fillers_keep_what_is_known_and_do_not_look_at_what_is_lost(load, blobs) -> None:
     tasks = load("digit_tasks")
     truths, train, masks = blobs(3, 2), blobs(40, 3), tasks.centre_square(3)
     answers = tasks.fill_holes(truths, masks, train)
@@ -53,7 +31,7 @@ def test_hole_fillers_keep_what_is_known_and_do_not_look_at_what_is_lost(load) -
     assert (tasks.fill_holes(train[:2], masks[:2], train)["nearest training digit"] == train[:2]).all()
 
 
-def test_small_pictures_are_block_means_and_grow_back(load) -> None:
+def test_small_pictures_are_block_means_and_grow_back(load, blobs) -> None:
     tasks, truths = load("digit_tasks"), blobs(2, 0)
     small = tasks.small_pictures(truths, 4)
     assert small.shape == (2, 7, 7) and abs(float(small[1, 2, 3]) - truths[1, 8:12, 12:16].mean()) <= 0.5
@@ -61,7 +39,7 @@ def test_small_pictures_are_block_means_and_grow_back(load) -> None:
         assert np.abs(answer.astype(float) - truths).mean() < 12
 
 
-def test_classical_denoisers_denoise(load) -> None:
+def test_classical_denoisers_denoise(load, blobs) -> None:
     tasks, truths = load("digit_tasks"), blobs(2, 0)
     noisy = truths / 255.0 + 0.25 * np.random.default_rng(0).standard_normal(truths.shape)
     errors = {
@@ -70,16 +48,36 @@ def test_classical_denoisers_denoise(load) -> None:
     assert max(errors["non-local means"], errors["total variation"]) < 0.5 * errors["input"]
 
 
+def test_a_judge_finds_no_distance_between_equal_sets(load, blobs) -> None:
+    pictures = Pictures(blobs(30, 0)[:, None], np.arange(30) % 10)
+    classifier = DigitClassifier(4)
+    judge = load("digit_tasks").DigitJudge(classifier, pictures, pictures, 30)
+    _, classes = judged(classifier, list(pictures.pixels[:, 0]))
+    same, blank = judge.training_digits(), judge.figures([np.zeros((28, 28), np.uint8)] * 30)
+    assert same["class_accuracy"] == judge.test_accuracy == (classes == pictures.labels).mean()
+    assert same["feature_frechet"] == pytest.approx(0.0, abs=1e-6) and same["coverage"] == 1.0
+    assert blank["feature_frechet"] > 1e3 * abs(same["feature_frechet"]) and blank["coverage"] < 1.0
+    assert "class_accuracy" not in blank
+
+
+def test_figures_are_recorded_beside_the_others(load, tmp_path) -> None:
+    file, record = tmp_path / "figures.json", load("digit_tasks").record
+    file.write_text('{"a": {"b": 1, "c": {"d": 2}}, "e": 3}')
+    record(str(file), ["a", "c"], {"f": 4})
+    record(str(file), ["e", "g"], {"h": 5})
+    assert json.loads(file.read_text()) == {"a": {"b": 1, "c": {"d": 2, "f": 4}}, "e": {"g": {"h": 5}}}
+
+
 def test_one_command_makes_the_tables(load, images, monkeypatch, capsys) -> None:
     monkeypatch.chdir(images)
-    (images / "images.json").write_text('{"emoji": 1, "digits": 2}')
+    (images / "images.json").write_text('{"emoji": 1, "digits": {"steps": 2}}')
     load("digits").main([
         "--model", "model", "--classifier", "judge", "--data", "digits.npz", "--generated", "12", "--images", "2",
         "--samples", "2", "--steps", "2", "--json", "images.json",
     ])  # fmt: skip
     made = json.loads((images / "images.json").read_text())
-    assert made["emoji"] == 1
     digits = made["digits"]
+    assert made["emoji"] == 1 and digits["steps"] == 2
     assert {"textdiff", "training digits", "test digits"} <= set(digits["generation"]["class_accuracy"])
     assert {"textdiff", "mean fill", "nearest training digit", "biharmonic"} <= set(
         digits["inpainting"]["ssim"]
