@@ -6,9 +6,10 @@
 
 As Diffusion-LM's FT (arXiv 2205.14217, section 6.2): the control is written as words, the loss is the text's,
 and the same oracle tags or parses its training text that later judges what it writes. It has the size, data,
-optimiser and tokens of text of benchmarks/autoregressive.py, and starts from nothing, as all models here do;
-of a text with many fields or spans it sees up to 4 with one each. Values are fields that the text spells out.
-For compositions it reads both controls, which the paper's product of experts does not.
+optimiser and tokens of text of benchmarks/autoregressive.py, and starts from nothing, as all models here do, or
+with --start-from from such a model, on top of what that has seen; of a text with many fields or spans it sees up
+to 4 with one each. Values are fields that the text spells out. For compositions it reads both controls, which the
+paper's product of experts does not.
 
 Stopped at any moment and started again with the same command, it goes on from the last checkpoint.
 """
@@ -49,6 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="JSON lines with the training texts' tags or spans: read where it is there, written if it lacks some "
         "(default: labelled.jsonl.gz in the output folder)",
     )
+    add("--start-from", help="folder of benchmarks/autoregressive.py with the same preset, to fine-tune")
     add("--tagger", help="oracle of kinds with tags: a folder, or a name such as spacy:en_core_web_sm")
     add(
         "--parser",
@@ -90,7 +92,34 @@ def rival(
     config.control_kind, config.control_words, config.control_window = args.kind, controls.added, window
     kernel = "sdpa" if torch.cuda.is_available() else "eager"
     model = GPT2LMHeadModel._from_config(config, attn_implementation=kernel)
+    if args.start_from is not None:
+        start_from(args.start_from, model, data)
     return model, *conditional_rows(preset, data, pairs, controls, args.seed)
+
+
+def start_from(folder: str, model: GPT2LMHeadModel, data: PresetData) -> None:
+    """Give a model the weights of a smaller vocabulary and window, in the first rows of its tables.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if that model has another tokenizer or shape.
+    """
+    import torch
+    from transformers import GPT2LMHeadModel
+
+    from textdiff.text.tokenizer import load_tokenizer
+
+    if load_tokenizer(folder).get_vocab() != data.tokenizer.get_vocab():
+        raise ValueError(f"--start-from {folder} has another tokenizer: name a run of the same preset.")
+    own, given = model.state_dict(), GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True).state_dict()
+    fits = own.keys() == given.keys() and all(
+        own[name].shape[1:] == weight.shape[1:] and len(own[name]) >= len(weight) for name, weight in given.items()
+    )
+    if not fits:
+        raise ValueError(f"--start-from {folder} has another shape: name a run of the same preset.")
+    with torch.no_grad():
+        for name, weight in given.items():
+            own[name][: len(weight)] = weight
 
 
 def labelled_texts(args: argparse.Namespace, preset: Preset) -> list[LabelledText]:

@@ -70,6 +70,24 @@ def test_the_baseline_sees_as_many_tokens_of_text_in_a_model_as_large(
     assert len(validation) >= 1
 
 
+def test_the_baseline_may_start_from_a_model_of_text(script, imported, control_place, tmp_path):
+    args = ["--preset", "toy", "--data-dir", str(control_place), "--output-dir", str(tmp_path / "judge")]
+    imported("autoregressive").main(args)
+    data = preset_data(TOY, tmp_path / "judge", data_dir=str(control_place), seed=0)
+    line = command(control_place, tmp_path, "semantic", "--start-from", str(tmp_path / "judge"))
+    model, *_ = script.rival(script.parse_args(line), TOY, data)
+    given = type(model).from_pretrained(tmp_path / "judge").state_dict()
+    for name, weight in model.state_dict().items():
+        assert weight[: len(given[name])].equal(given[name]), name
+    assert len(model.transformer.wte.weight) > len(given["transformer.wte.weight"])
+    wider = Preset(**{**TOY.__dict__, "model": {**TOY.model, "hidden_size": 32}})
+    with pytest.raises(ValueError, match="judge has another shape: name a run of the same preset"):
+        script.rival(script.parse_args(line), wider, data)
+    line[-1] = str(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="No tokenizer at"):
+        script.rival(script.parse_args(line), TOY, data)
+
+
 def test_an_oracles_labels_are_kept_for_the_next_run(script, control_place, tmp_path):
     file = tmp_path / "runs" / "labelled.jsonl.gz"
     both = ["--labelled", str(file), "--tagger", str(control_place / "tagger")]
