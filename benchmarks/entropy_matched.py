@@ -49,9 +49,9 @@ def at_data_entropy(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, fl
 
 def best_at_data_entropy(ratios: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
     """For every step count the lowest ratio of all samplers, masked diffusion apart."""
-    steps = dict.fromkeys(n for sampler, own in ratios.items() if sampler != "mdlm" for n in own)
+    ours = [own for sampler, own in ratios.items() if not sampler.startswith("mdlm")]
     best: dict[str, float | None] = {}
-    for n in steps:
-        known = [r for s, own in ratios.items() if s != "mdlm" and (r := own.get(n)) is not None]
+    for n in dict.fromkeys(n for own in ours for n in own):
+        known = [r for own in ours if (r := own.get(n)) is not None]
         best[n] = min(known) if known else None
     return best

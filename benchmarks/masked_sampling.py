@@ -1,7 +1,8 @@
 """Texts and fills from masked diffusion, by MDLM's ancestral sampler (arXiv 2406.07524).
 
 Every text owns its noise, and blanks follow the rules that ours follow. Tokens are drawn in float64: coarser
-noise sharpens the distribution unseen (arXiv 2409.02908).
+noise sharpens the distribution unseen (arXiv 2409.02908). Tokens appear at times drawn for each ("random"), or,
+which MDLM does not do, one after another at places as far apart as can be ("spread").
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 
 import torch
 from masked_model import ROWS_AT_ONCE, MaskedModel, check_lengths
+from torch import Tensor
 
+from textdiff.diffusion.stagger import order_of
 from textdiff.text.plans import Plan, barred_tokens, batch, blank_plan
 from textdiff.text.sampling import candidate_seeds
 from textdiff.text.vocabulary import Vocabulary, draw
@@ -24,10 +27,11 @@ def generate(
     steps: int,
     seed: int,
     temperature: float = 1.0,
+    order: str = "random",
 ) -> list[list[int]]:
     """Token ids of texts of these lengths, from nothing; other arguments and errors as in `infill`."""
     plans = [blank_plan(length) for length in lengths]
-    return infill(model, plans, vocabulary, steps=steps, seed=seed, temperature=temperature)
+    return infill(model, plans, vocabulary, steps=steps, seed=seed, temperature=temperature, order=order)
 
 
 def infill(
@@ -38,6 +42,7 @@ def infill(
     steps: int,
     seed: int,
     temperature: float = 1.0,
+    order: str = "random",
 ) -> list[list[int]]:
     """All token ids of every plan: the known ones kept, the others sampled.
 
@@ -48,6 +53,7 @@ def infill(
         steps: from t = 1 to t = 0, in each of which the network is called once at most.
         seed: of all noise; a text's depends on its place in the list alone.
         temperature: of the distribution over tokens, 1 = the model's own.
+        order: in which tokens appear, "random" or "spread" (`stagger.order_of`).
 
     Raises:
         ValueError: if steps or temperature is not above zero, or a plan is empty or beyond the window.
@@ -60,7 +66,7 @@ def infill(
     seeds, found = candidate_seeds(seed, len(plans)), []
     for at in range(0, len(plans), ROWS_AT_ONCE):
         part = slice(at, at + ROWS_AT_ONCE)
-        found += _unmask(model, plans[part], seeds[part], vocabulary, steps, temperature)
+        found += _unmask(model, plans[part], seeds[part], vocabulary, steps, temperature, order)
     return found
 
 
@@ -72,23 +78,37 @@ def _unmask(
     vocabulary: Vocabulary,
     steps: int,
     temperature: float,
+    order: str,
 ) -> list[list[int]]:
-    """One batch: from t to s every masked token is drawn with chance (t - s) / t, and then stays."""
+    """One batch: from t to s every token whose time lies between them is drawn, and then stays."""
     ids, attention_mask, known = batch(plans)
     masked = (attention_mask > 0) & ~known
     ids[masked] = model.config.vocab_size
     barred = barred_tokens(plans, vocabulary)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = torch.zeros(2, *ids.shape, dtype=torch.float64)
+    lengths = [len(plan.ids) for plan in plans]
+    times = appearances(order, uniform(lengths, generators), masked)
     for left in range(steps, 0, -1):  # t = left / steps
-        for row, (plan, own) in enumerate(zip(plans, generators, strict=True)):
-            noise[:, row, : len(plan.ids)] = torch.rand(2, len(plan.ids), generator=own, dtype=torch.float64)
-        chosen = masked & (noise[0] * left < 1)
+        noise = uniform(lengths, generators)
+        chosen = masked & (times * steps >= left - 1)
         rows = chosen.any(1)
         if rows.any():
             seen = (part[rows].to(model.device) for part in (ids, attention_mask, chosen))
             logits = model.logits(*seen).cpu().double() / temperature
-            ids[chosen] = draw(logits.masked_fill(barred[chosen], -torch.inf), noise[1][chosen])
+            ids[chosen] = draw(logits.masked_fill(barred[chosen], -torch.inf), noise[chosen])
             masked &= ~chosen
-    return [row[: len(plan.ids)].tolist() for row, plan in zip(ids, plans, strict=True)]
+    return [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
 
+
+def appearances(order: str, noise: Tensor, masked: Tensor) -> Tensor:
+    """The time in [0, 1) at which each masked token appears, from 1 on down: uniform each, or evenly spaced. [B, L]."""
+    if order == "random":
+        return noise
+    turn = order_of(order, noise, torch.zeros_like(masked, dtype=torch.long), masked)
+    return 1 - (turn + 0.5) / masked.sum(1, keepdim=True).clamp(min=1)
+
+
+def uniform(lengths: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """Numbers in [0, 1) from each text's own generator, float64 [B, L]; zero on padding."""
+    rows = [torch.rand(n, generator=own, dtype=torch.float64) for n, own in zip(lengths, generators, strict=True)]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)

@@ -9,9 +9,9 @@ r"""Samples by sampler, steps and temperature: judge perplexity WITH entropy, di
 All rows have equally many texts. Real text is cut into pieces as in training and matched to the lengths that
 the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower
 entropy than real text's is dull, not good: so perplexity is read at real text's entropy between the temperatures of
-a sweep, and divided by that of the judge's own samples. --masked adds masked diffusion. mmd is the squared maximum
-mean discrepancy over character trigrams from other real text. Besides the tables: a plot of perplexity against
-entropy, beside the JSON file.
+a sweep, and divided by that of the judge's own samples. --masked adds masked diffusion, in its own random order
+of tokens and in ours. mmd is the squared maximum mean discrepancy over character trigrams from other real text.
+Besides the tables: a plot of perplexity against entropy, beside the JSON file.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from entropy_matched import at_data_entropy, best_at_data_entropy
 
 from textdiff.cli import run
+
+if TYPE_CHECKING:
+    from textdiff.text.sampling import Options
 
 Drawing = Callable[[], tuple[list[str], float]]  # -> texts, seconds
 Drawn = tuple[dict[str, Any], list[str]]  # a row of the table, its texts
@@ -53,6 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, nargs="+", default=[8, 16, 32, 64], help="denoising steps (default: 8 16 32 64)")
     add("--samplers", nargs="+", default=["categorical", "ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all five")
     add("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.9], help="default: 0.5 0.7 0.9")
+    add("--orders", nargs="+", default=["spread"], help="in which tokens leave the noise: spread (default), random")
     add("--masked", help="folder of a masked diffusion model (benchmarks/masked.py) to stand beside")
     add("--num-samples", type=int, default=200, help="texts of each row (default: 200)")
     add("--seed", type=int, default=0, help="of all texts (default: 0)")
@@ -104,13 +108,16 @@ def main(argv: list[str] | None = None) -> None:
     plot(rows, Path(args.json).with_suffix(".png"))
 
 
-def check_settings(args: argparse.Namespace) -> list[tuple[str, int, float]]:
-    """Every (sampler, steps, temperature), none of them refused later."""
+def check_settings(args: argparse.Namespace) -> list[Options]:
+    """Every sampler, order, steps and temperature together, none of them refused later."""
     from textdiff.text.sampling import Sampling
 
-    settings = list(product(args.samplers, args.steps, args.temperatures))
-    for sampler, steps, temperature in settings:
-        Sampling(num_inference_steps=steps, sampler=sampler, temperature=temperature, seed=args.seed)
+    settings: list[Options] = [
+        {"sampler": sampler, "order": order, "num_inference_steps": steps, "temperature": temperature}
+        for sampler, order, steps, temperature in product(args.samplers, args.orders, args.steps, args.temperatures)
+    ]
+    for setting in settings:
+        Sampling(**setting, seed=args.seed)
     return settings
 
 
@@ -124,15 +131,24 @@ def masked_model(folder: str | None) -> Any:
 
 
 def drawings(
-    args: argparse.Namespace, model: Any, masked: Any, settings: Sequence[tuple[str, int, float]]
+    args: argparse.Namespace, model: Any, masked: Any, settings: Sequence[Options]
 ) -> Iterator[tuple[Drawing, dict[str, Any]]]:
-    """How to draw each row of the sweep, and its labels; masked diffusion's last, at two temperatures."""
-    for sampler, steps, temperature in settings:
-        labels = {"texts": sampler, "steps": steps, "nfe": steps + 1, "temperature": temperature}
-        yield partial(draw, args, model, sampler, steps, temperature), labels
-    for steps, temperature in product(args.steps, [0.9, 1.0]) if masked else []:
-        labels = {"texts": "mdlm", "steps": steps, "nfe": steps, "temperature": temperature}
-        yield partial(draw_masked, args, *masked, steps, temperature), labels
+    """How to draw each row of the sweep, and its labels; masked diffusion's last, in MDLM's order and in ours."""
+    for setting in settings:
+        yield partial(draw, args, model, setting), labels(setting["sampler"], "spread", setting)
+    rivals = product(["random", "spread"], args.steps, args.temperatures) if masked else []
+    for order, steps, temperature in rivals:
+        own: Options = {"order": order, "num_inference_steps": steps, "temperature": temperature}
+        yield partial(draw_masked, args, *masked, own), labels("mdlm", "random", own)
+
+
+def labels(name: str, usual: str, setting: Options) -> dict[str, Any]:
+    """What a row is of; the order stands in the name where it is not the usual one."""
+    order, steps = setting["order"], setting["num_inference_steps"]
+    return {
+        "texts": name if order == usual else f"{name}, {order} order",
+        "steps": steps, "nfe": steps if name == "mdlm" else steps + 1, "temperature": setting["temperature"],
+    }  # fmt: skip
 
 
 def measured(labels: dict[str, Any], texts: list[str], seconds: float | None, judge: Any) -> Drawn:
@@ -163,26 +179,26 @@ def reference_sets(
     ], others
 
 
-def draw(
-    args: argparse.Namespace, model: Any, sampler: str, steps: int, temperature: float
-) -> tuple[list[str], float]:
+def draw(args: argparse.Namespace, model: Any, setting: Options) -> tuple[list[str], float]:
     """One setting's samples and their seconds, with a bar that every call of the denoiser moves."""
     from tqdm import tqdm
 
     from textdiff.text.evaluation import on_every_call
     from textdiff.text.language_model import CANDIDATES_AT_ONCE
 
+    steps, name = setting["num_inference_steps"], " ".join(map(str, setting.values()))
     calls = -(-args.num_samples // CANDIDATES_AT_ONCE) * (steps + 1)
     started = perf_counter()
-    bar = tqdm(total=calls, desc=f"{sampler} {steps} {temperature:g}", unit="call", file=sys.stderr)
-    options = {"num_inference_steps": steps, "sampler": sampler, "temperature": temperature}
-    with bar, on_every_call(model.denoiser, bar.update):
-        texts = model.generate(args.num_samples, seed=args.seed, **options)
+    with (
+        tqdm(total=calls, desc=name, unit="call", file=sys.stderr) as bar,
+        on_every_call(model.denoiser, bar.update),
+    ):
+        texts = model.generate(args.num_samples, seed=args.seed, **setting)
     return texts, perf_counter() - started
 
 
 def draw_masked(
-    args: argparse.Namespace, model: Any, vocabulary: Any, steps: int, temperature: float
+    args: argparse.Namespace, model: Any, vocabulary: Any, setting: Options
 ) -> tuple[list[str], float]:
     """Masked diffusion's samples and their seconds."""
     from masked_sampling import generate
@@ -192,7 +208,10 @@ def draw_masked(
     sizes, chances = length_chances(model.config.length_counts, 1, model.config.max_position_embeddings)
     lengths = np.random.default_rng([args.seed, 3]).choice(sizes, size=args.num_samples, p=chances).tolist()
     started = perf_counter()
-    drawn = generate(model, lengths, vocabulary, steps=steps, seed=args.seed, temperature=temperature)
+    drawn = generate(
+        model, lengths, vocabulary, steps=setting["num_inference_steps"], seed=args.seed,
+        temperature=setting["temperature"], order=setting["order"],
+    )  # fmt: skip
     return [vocabulary.decode(ids).strip() for ids in drawn], perf_counter() - started
 
 

@@ -57,6 +57,16 @@ def test_a_token_that_was_drawn_stays(rival, random_masked, words):
         assert torch.equal(after[drawn], before[drawn]) and (after != V).sum() > drawn.sum()
 
 
+def test_tokens_appear_far_apart(rival, random_masked, words):
+    model, seen = random_masked(), []
+    ask = model.logits
+    model.logits = lambda ids, *more: (seen.append(ids[0] != V), ask(ids, *more))[1]
+    rival.generate(model, [8], words, steps=4, seed=0, order="spread")
+    assert [int(drawn.sum()) for drawn in seen] == [0, 2, 4, 6]
+    first = seen[1].nonzero()[:, 0]
+    assert first[1] - first[0] >= 4
+
+
 def test_a_low_temperature_takes_the_likeliest_token_that_is_not_banned(rival, random_masked, token_nats, words):
     model = random_masked()
     model.head.bias.data[words.banned] += 50

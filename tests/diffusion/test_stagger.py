@@ -7,7 +7,7 @@ import torch
 
 from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts, spread_of
+from textdiff.diffusion.stagger import order_of, own_times, spread_of, starts_of
 
 CURVE = Scheduler.adaptive([5.0, 1.0, -6.0])
 
@@ -45,19 +45,42 @@ def test_elements_leave_at_the_distance_asked_for_as_far_as_the_steps_allow() ->
     assert spread_of(torch.tensor([1.0, 1.0, 0.0, 2.0]), count).tolist() == [0, 0, 0, 40]
     assert spread_of(0.5, count, steps=16).tolist() == [0, 0, 2, 7]  # two of 16 steps for a way: eight ways at most
     assert spread_of(0.5, count, steps=1).tolist() == [0, 0, 0, 0]
+    assert spread_of(0.5, count, steps=8, steps_of_a_way=1).tolist() == [0, 0, 2, 7]
 
 
 def test_places_are_a_random_order_of_the_free_ones_of_a_group() -> None:
     group = torch.tensor([[1, 1, 1, 2, 2, 1, 0]]).expand(3000, -1)
     free = torch.tensor([[True, False, True, True, True, True, False]]).expand(3000, -1)
     noise = torch.rand(3000, 7, generator=torch.Generator().manual_seed(0))
-    start, count = random_starts(noise, group, free)
+    start, count = starts_of(noise, group, free)
     assert count[0].tolist()[:6] == [3, 3, 3, 2, 2, 3]
     assert (start[:, [0, 2, 5]].sort(dim=1).values == torch.tensor([0, 0.5, 1])).all()
     assert (start[:, [3, 4]].sort(dim=1).values == torch.tensor([0, 1])).all()
     assert not start[:, [1, 6]].any()
     orders = torch.unique(start[:, [0, 2, 5]], dim=0, return_counts=True)[1]
     assert len(orders) == 6 and (orders - 500).abs().max() < 100
+
+
+def test_a_spread_order_takes_the_middles_of_what_is_left() -> None:
+    free = torch.ones(40, 9, dtype=torch.bool)
+    noise, group = torch.rand(40, 9, generator=torch.Generator().manual_seed(0)), torch.ones(40, 9)
+    noise[:20, 4], noise[20:, 0] = 1.0, 1.0  # where it begins
+    order = order_of("spread", noise, group, free)
+    assert order.sort(dim=1).values.equal(torch.arange(9.0).expand(40, -1))
+    assert order[:20].argsort(1)[:, 1:3].sort(dim=1).values.tolist() == [[0, 8]] * 20
+    assert order[:20].argsort(1)[:, 3:5].sort(dim=1).values.tolist() == [[2, 6]] * 20
+    assert order[20:].argsort(1)[:, :3].tolist() == [[0, 8, 4]] * 20
+    assert len(order.unique(dim=0)) > 20  # ties as the noise has them
+
+
+def test_a_spread_order_knows_the_free_places_of_a_group_alone() -> None:
+    free = torch.tensor([[True, False, False, True, True, True, True]])
+    group = torch.tensor([[1, 1, 1, 1, 1, 2, 2]])
+    noise = torch.tensor([[0.9, 0.99, 0.98, 0.1, 0.2, 0.5, 0.6]])
+    order = order_of("spread", noise, group, free)[0]
+    assert order[[0, 4, 3]].argsort().tolist() == [0, 1, 2] and order[6] < order[5]
+    assert order.isinf().tolist() == [False, True, True, False, False, False, False]
+    assert order_of("random", noise, group, free) is noise
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

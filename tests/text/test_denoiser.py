@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.text.denoiser import DenoiserConfig, TextDenoiser, segment_positions
+from textdiff.text.denoiser import DenoiserConfig, Prefix, TextDenoiser, segment_positions
 from textdiff.text.language_model import DiffusionLM
 
 
@@ -109,3 +109,36 @@ def test_weights_in_bfloat16_work_and_say_nearly_the_same() -> None:
     half = model.to(torch.bfloat16)(x_t, logsnr, **given).x0_hat
     assert half.dtype == torch.float32
     assert float((full - half).detach().abs().max()) < 0.1
+
+
+def prefix(rows: int = 2, seed: int = 2) -> Prefix:
+    """Three vectors before every row, all looked at."""
+    vectors = torch.randn(rows, 3, 32, generator=torch.Generator().manual_seed(seed))
+    return Prefix(vectors, torch.ones(rows, 3, dtype=torch.bool))
+
+
+def test_a_prefix_is_looked_at_and_not_given_back(denoiser: TextDenoiser) -> None:
+    given = inputs()
+    plain, one, other = (call(denoiser, {**given, "prefix": p}) for p in (None, prefix(), prefix(seed=3)))
+    assert plain.shape == one.shape
+    assert (plain - one).abs().max() > 1e-3 and (one - other).abs().max() > 1e-3
+    turned = Prefix(prefix().vectors.flip(1), prefix().mask)
+    assert (one - call(denoiser, {**given, "prefix": turned})).abs().max() > 1e-3  # its order counts
+
+
+def test_what_is_masked_of_a_prefix_is_not_there(denoiser: TextDenoiser) -> None:
+    given, whole = inputs(), prefix()
+    mask = torch.tensor([[False, True, True], [False, False, False]])
+    part = call(denoiser, {**given, "prefix": Prefix(whole.vectors, mask)})
+    short = call(denoiser, {**given, "prefix": Prefix(whole.vectors[:, 1:], mask[:, 1:])})
+    torch.testing.assert_close(part, short, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(part[1], call(denoiser, given)[1], atol=1e-5, rtol=1e-5)
+    assert (part[0] - call(denoiser, given)[0]).abs().max() > 1e-3
+
+
+def test_a_prefix_is_of_the_first_segment_alone(denoiser: TextDenoiser) -> None:
+    given = inputs()
+    given["attention_mask"] = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 0]]).expand(2, -1)
+    one, other = (call(denoiser, {**given, "prefix": prefix(seed=seed)}) for seed in (2, 3))
+    assert torch.equal(one[:, 4:7], other[:, 4:7])
+    assert (one[:, :4] - other[:, :4]).abs().max() > 1e-3

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from textdiff.text.estimate import alone_on_its_way, estimate
+from textdiff.text.denoiser import Prefix
+from textdiff.text.estimate import alone_on_its_way, estimate, source_guided
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.plans import Plan, batch
 from textdiff.text.scoring import position_nats, prior_nats
@@ -82,3 +83,18 @@ def test_one_token_at_a_time_the_bound_is_the_mean_over_orders_of_what_context_s
     error = found.std().item() / math.sqrt(len(found))
     assert error < 0.06
     assert found.mean().item() == pytest.approx(exact, abs=3 * error)
+
+
+@torch.no_grad()
+def test_guidance_by_a_prefix_goes_from_none_to_it_and_beyond(word_lm: DiffusionLM) -> None:
+    facts, generator = given(word_lm, [5, 6, 7]), torch.Generator().manual_seed(0)
+    dim = word_lm.denoiser.config.embedding_dim
+    at = (word_lm.denoiser, word_lm.scheduler, torch.randn(1, 3, dim, generator=generator),
+          torch.full((1, 1), 0.6, dtype=torch.float64), None)  # fmt: skip
+    before = Prefix(torch.randn(1, 2, 32, generator=generator), torch.ones(1, 2, dtype=torch.bool))
+    no_source = torch.zeros(1, 3, dtype=torch.bool)
+    told, plain = (estimate(*at, **facts, prefix=p).logits for p in (before, None))
+    for scale in (0.0, 1.0, 3.0):
+        found = source_guided(*at, source=no_source, source_guidance=scale, prefix=before, **facts).logits
+        torch.testing.assert_close(found, plain + scale * (told - plain), atol=1e-4, rtol=1e-4)
+    assert (told - plain).abs().max() > 1e-3

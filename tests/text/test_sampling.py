@@ -51,6 +51,24 @@ def test_means_lose_the_chances_where_steps_are_few(loner: DiffusionLM) -> None:
     assert shares(loner, num_inference_steps=1, temperature=1.0, sampler="ddpm")[0] > CHANCES[0] + 0.1
 
 
+@pytest.mark.parametrize(("sampler", "together"), [("categorical", 4), ("ddpm", 14)])
+def test_tokens_that_leave_together_are_strangers(bpe_lm: DiffusionLM, sampler: str, together: int) -> None:
+    """16 tokens in 4 steps, of which every token takes one at least, or two where it steps towards a mean."""
+    seen = []
+
+    def watch(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append(t[0])
+        return p.sum((1, 2))
+
+    bpe_lm.denoiser.config.stagger, kept = 1.0, bpe_lm.denoiser.config.stagger
+    bpe_lm.generate(1, length=16, num_inference_steps=4, seed=1, sampler=sampler, control=watch, guidance_rounds=1)
+    bpe_lm.denoiser.config.stagger = kept
+    moving = [((t > 0) & (t < 1)).nonzero()[:, 0] for t in seen]
+    assert max(map(len, moving)) == together
+    first = next(places for places in moving if len(places))
+    assert first.diff().double().mean() >= 15 / len(first) - 1 and len(first) > 1
+
+
 def test_the_end_of_the_unit_interval_draws_no_barred_token(bpe_lm: DiffusionLM) -> None:
     """A float64 number just below one is one in float32; the last token of the vocabulary is barred here."""
     bars = bpe_lm.vocabulary.barred(2)
@@ -122,9 +140,10 @@ def test_control_at_scale_0_changes_nothing(bpe_lm: DiffusionLM) -> None:
     [
         ({"guidance_scale": -1.0}, "at least 0"), ({"guidance_scale": float("nan")}, "at least 0"),
         ({"guidance_rounds": 0}, "at least 1"),
+        ({"order": "backwards"}, "Unknown order 'backwards': choose spread, random"),
     ],
 )
-def test_guidance_out_of_range_is_refused(wrong: dict, named: str) -> None:
+def test_an_option_out_of_range_is_refused(wrong: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Sampling(**wrong)
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 STEPS_OF_A_WAY = 2
+STEPS_OF_A_DRAWN_WAY = 1  # of an element that steps towards a value drawn for it
+ORDERS = ("spread", "random")
 
 
 def own_times(t: Tensor, start: Tensor, spread: Tensor) -> Tensor:
@@ -26,24 +28,26 @@ def own_times(t: Tensor, start: Tensor, spread: Tensor) -> Tensor:
     return ((1 + spread) * t - spread * (1 - start)).clamp(0.0, 1.0)
 
 
-def spread_of(stagger: float | Tensor, count: Tensor, *, steps: int | None = None) -> Tensor:
+def spread_of(
+    stagger: float | Tensor, count: Tensor, *, steps: int | None = None, steps_of_a_way: int = STEPS_OF_A_WAY
+) -> Tensor:
     """The spread (`own_times`) of `count` elements that leave the noise at even distances.
 
     Args:
         stagger: distance between two of them, in units of one element's own way; a number, or one shaped like `count`.
         count: number of elements, any shape.
-        steps: points of the clock that will be looked at; an element's own way then takes at least
-            `STEPS_OF_A_WAY` of them, so few steps keep elements closer together. None = no such bound.
+        steps: points of the clock that will be looked at; None = as many as one likes.
+        steps_of_a_way: how many of them an element's own way takes at least: few steps keep elements closer together.
     """
     wanted = stagger * (count - 1).clamp(min=0)
-    return wanted if steps is None else wanted.clamp(max=max(0.0, steps / STEPS_OF_A_WAY - 1))
+    return wanted if steps is None else wanted.clamp(max=max(0.0, steps / steps_of_a_way - 1))
 
 
-def random_starts(noise: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in a random order of the free elements of every group, evenly spread over [0, 1], and their numbers.
+def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of the free elements of every group, evenly spread over [0, 1], and their numbers.
 
     Args:
-        noise: any continuous random numbers, [B, L]; their order is the order.
+        order: numbers without ties, [B, L]; the least leaves the noise first. Continuous noise is a random order.
         group: integers [B, L].
         free: bool [B, L]; the others get place 0.
 
@@ -51,6 +55,34 @@ def random_starts(noise: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, T
         start [B, L] and count [B, L], float64: how many free elements an element's group has.
     """
     rivals = (group[:, :, None] == group[:, None, :]) & free[:, None, :]
-    before = (rivals & (noise[:, None, :] < noise[:, :, None])).sum(-1).double()
+    before = (rivals & (order[:, None, :] < order[:, :, None])).sum(-1).double()
     count = rivals.sum(-1).double()
     return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
+
+
+def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor) -> Tensor:
+    """Numbers for `starts_of`, [B, L].
+
+    Args:
+        name: of `ORDERS`. "random" is the order of the noise. "spread" takes every element as far as can be from those
+            of its group before it (the farthest-first traversal, Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5), so
+            that those on their way together know little of each other.
+        noise: continuous, [B, L]; it also says where "spread" begins, and which of two as far comes first.
+        group: integers [B, L].
+        free: bool [B, L]; places of the others are not read.
+    """
+    return noise if name == "random" else _farthest_first(noise, group, free)
+
+
+def _farthest_first(noise: Tensor, group: Tensor, free: Tensor) -> Tensor:
+    """The turn at which each free place is taken, [B, L]; infinite elsewhere."""
+    length = noise.shape[1]
+    place, tie = torch.arange(length, device=noise.device), noise.argsort(1).argsort(1) / (2 * length)
+    gap = torch.full_like(tie, length)  # to the nearest of the group that has been taken
+    order = torch.full_like(tie, torch.inf)
+    for turn in range(int(free.sum(1).max())):
+        taken = (gap + tie).masked_fill(~free, -1).argmax(1, keepdim=True)
+        order.scatter_reduce_(1, taken, torch.full_like(gap[:, :1], turn), "amin")  # some rows are through
+        near = torch.minimum(gap, (place - taken).abs())
+        gap = torch.where(group == group.gather(1, taken), near, gap)
+    return order

@@ -55,6 +55,22 @@ class DenoiserOutput(NamedTuple):
     x0_hat: Tensor  # [..., D]
 
 
+class Prefix(NamedTuple):
+    """Clean vectors that stand before the first text of every row; the denoiser does not know where they come from.
+
+    Attributes:
+        vectors: [B, P, H], never noised, not part of the output.
+        mask: bool [B, P], True = looked at; a row without any is a row without a prefix.
+    """
+
+    vectors: Tensor
+    mask: Tensor
+
+    def rows(self, chosen: Tensor | slice) -> Prefix:
+        """That of some of the rows."""
+        return Prefix(self.vectors[chosen], self.mask[chosen])
+
+
 class NoiseLevelEmbedding(nn.Module):
     """logsnr [...] -> a vector [..., H], by Fourier features and a small MLP."""
 
@@ -111,6 +127,7 @@ class TextDenoiser(nn.Module):
         wanted: Tensor | None = None,
         temperature: float = 1.0,
         barred: Tensor | None = None,
+        prefix: Prefix | None = None,
     ) -> DenoiserOutput:
         """Denoise.
 
@@ -127,9 +144,10 @@ class TextDenoiser(nn.Module):
             wanted: bool [B, L], the N positions that are asked for; the output is [N, ...] then.
             temperature: divides the transformer's logits, not the evidence of x_t.
             barred: bool like the logits, tokens that may not stand there.
+            prefix: what stands before segment 1 and is seen from there.
         """
         logsnr = logsnr.view(len(x_t), -1)
-        hidden = self.hidden(*(shown or (x_t, logsnr)), attention_mask, known, x0_known, x0_prev)
+        hidden = self.hidden(*(shown or (x_t, logsnr)), attention_mask, known, x0_known, x0_prev, prefix)
         if wanted is not None:
             hidden, x_t, logsnr = hidden[wanted], x_t[wanted], logsnr.expand(wanted.shape)[wanted]
         return self.read_out(hidden, x_t, logsnr, temperature=temperature, barred=barred)
@@ -142,6 +160,7 @@ class TextDenoiser(nn.Module):
         known: Tensor | None,
         x0_known: Tensor | None,
         x0_prev: Tensor | None,
+        prefix: Prefix | None = None,
     ) -> Tensor:
         """The transformer's last states, [B, L, H]; arguments as in `forward`, logsnr [B, 1] or [B, L]."""
         D = self.config.embedding_dim
@@ -159,7 +178,12 @@ class TextDenoiser(nn.Module):
             h = h + self.previous_in(torch.where(seen[..., None], x0_prev.float() * D**0.5, 0.0).to(dtype))
         start, end = segment_positions(attention_mask)
         h = h + self.from_start(start) + self.from_end(end)
-        return self.transformer(h, attention_mask, start)
+        if prefix is None:
+            return self.transformer(h, attention_mask, start)
+        vectors, mask = prefix
+        before = torch.arange(-vectors.shape[1], 0, device=h.device).expand(len(h), -1)
+        parts = ((vectors.to(h.dtype), h), (mask.to(attention_mask.dtype), attention_mask), (before, start))
+        return self.transformer(*(torch.cat(part, dim=1) for part in parts))[:, vectors.shape[1] :]
 
     def input_scale(self, logsnr: Tensor) -> Tensor:
         """Factor that makes x_t the best linear estimate of x0, in units of a word vector's coordinate.

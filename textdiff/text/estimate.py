@@ -18,7 +18,7 @@ from torch import Tensor
 from textdiff.diffusion.guidance import classifier_free
 from textdiff.diffusion.samplers import Denoiser
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.text.denoiser import DenoiserOutput, TextDenoiser
+from textdiff.text.denoiser import DenoiserOutput, Prefix, TextDenoiser
 
 
 def estimate(
@@ -34,6 +34,7 @@ def estimate(
     wanted: Tensor | None = None,
     temperature: float = 1.0,
     barred: Tensor | None = None,
+    prefix: Prefix | None = None,
 ) -> DenoiserOutput:
     """Logits [B, L, V] and x0_hat [B, L, D] at every token's own time.
 
@@ -49,11 +50,12 @@ def estimate(
         wanted: bool [B, L], the N positions that are asked for; the output is [N, V] and [N, D] then.
         temperature: divides the transformer's logits, not the evidence of x_t.
         barred: bool like the logits, tokens that may not stand there.
+        prefix: what stands before the text.
     """
     logsnr = scheduler.logsnr(own)
     call = partial(
         denoiser, x_t, logsnr, attention_mask=attention_mask, known=known, x0_known=x0_known,
-        wanted=wanted, temperature=temperature, barred=barred,
+        wanted=wanted, temperature=temperature, barred=barred, prefix=prefix,
     )  # fmt: skip
     if not denoiser.config.categorical:
         return call(x0_prev=x0_prev)
@@ -75,11 +77,13 @@ def source_guided(
     source: Tensor,
     source_guidance: float,
     barred: Tensor | None = None,
+    prefix: Prefix | None = None,
     **given: Any,
 ) -> DenoiserOutput:
     """`estimate` under classifier-free guidance by the source: logits without it + source_guidance * (with - without).
 
-    The evidence of x_t is the same in both and so stays as it is. A model that regresses x0_hat mixes that instead.
+    A source is what stands in the text, or a prefix before it; where there are both, they go together. The evidence of
+    x_t is the same in both calls and so stays as it is. A model that regresses x0_hat mixes that instead.
 
     Args:
         denoiser: one that was trained with sources left out.
@@ -91,23 +95,27 @@ def source_guided(
         source: bool [B, L], True where the source stands; not looked at in the second call.
         source_guidance: 0 = no source, 1 = off (and one call alone), above 1 exaggerates the source.
         barred: as in `estimate`.
+        prefix: as in `estimate`.
         **given: the other conditions of `estimate`.
     """
     if source_guidance == 1.0:
         return estimate(
-            denoiser, scheduler, x_t, own, x0_prev, attention_mask=attention_mask, barred=barred, **given
-        )
+            denoiser, scheduler, x_t, own, x0_prev,
+            attention_mask=attention_mask, barred=barred, prefix=prefix, **given,
+        )  # fmt: skip
     categorical = denoiser.config.categorical
 
-    def told(mask: Tensor) -> Denoiser:
+    def told(mask: Tensor, before: Prefix | None) -> Denoiser:
         def call(x_t: Tensor, own: Tensor, x0_prev: Tensor | None) -> Tensor:
-            logits, x0_hat = estimate(denoiser, scheduler, x_t, own, x0_prev, attention_mask=mask, **given)
+            logits, x0_hat = estimate(
+                denoiser, scheduler, x_t, own, x0_prev, attention_mask=mask, prefix=before, **given
+            )
             return logits if categorical else x0_hat
 
         return call
 
-    without = told(attention_mask.masked_fill(source, 0))
-    mixed = classifier_free(told(attention_mask), without, source_guidance)(x_t, own, x0_prev)
+    without = told(attention_mask.masked_fill(source, 0), None)
+    mixed = classifier_free(told(attention_mask, prefix), without, source_guidance)(x_t, own, x0_prev)
     logits = mixed if categorical else denoiser.embedding.logits(mixed)
     if barred is not None:
         logits = logits.masked_fill(barred, -torch.inf)

@@ -20,7 +20,7 @@ from transformers.utils import ModelOutput
 
 from textdiff.diffusion.losses import AdaptiveLevels
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.text.denoiser import DenoiserConfig, DenoiserOutput, TextDenoiser, init_weights
+from textdiff.text.denoiser import DenoiserConfig, DenoiserOutput, Prefix, TextDenoiser, init_weights
 from textdiff.text.objectives import BOUND_WEIGHT, bound_terms, diffusion_lm_terms, draw_rows, update_levels
 
 LEVELS_FILE = "noise_levels.json"
@@ -136,6 +136,7 @@ class DiffusionLMModel(PreTrainedModel):
         known: Tensor | None = None,
         sample_index: Tensor | None = None,
         generator: torch.Generator | None = None,
+        prefix: Prefix | None = None,
     ) -> DiffusionLMOutput:
         """One training step's loss, the mean over rows.
 
@@ -146,6 +147,7 @@ class DiffusionLMModel(PreTrainedModel):
             sample_index: integers [B] that name the rows' noise; if left out, drawn with `generator`,
                 others on each process.
             generator: source of `sample_index`.
+            prefix: what stands before the rows' first segment.
         """
         device = input_ids.device
         if attention_mask is None:
@@ -158,6 +160,7 @@ class DiffusionLMModel(PreTrainedModel):
             input_ids, attention_mask, known.bool(), sample_index,
             dim=self.config.embedding_dim, seed=self.config.noise_seed,
             self_conditioning_rate=self.config.self_conditioning_rate if self.training else 1.0,
+            prefix=prefix,
         )  # fmt: skip
         if self.config.categorical:
             share = self.levels.reconstruction_share
@@ -192,11 +195,15 @@ class DiffusionLMModel(PreTrainedModel):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Write weights, config, scheduler and the state of the noise levels, from which training goes on."""
         super().save_pretrained(save_directory, **kwargs)
-        self.scheduler.save_pretrained(save_directory)
-        Path(save_directory, LEVELS_FILE).write_text(json.dumps(self.levels.state_dict()), encoding="utf-8")
+        self.save_noise_levels(save_directory)
+
+    def save_noise_levels(self, folder: str | os.PathLike) -> None:
+        """Write what `load_noise_levels` takes."""
+        self.scheduler.save_pretrained(folder)
+        Path(folder, LEVELS_FILE).write_text(json.dumps(self.levels.state_dict()), encoding="utf-8")
 
     def load_noise_levels(self, folder: str | os.PathLike) -> None:
-        """Take scheduler and noise levels from a folder written by `save_pretrained`."""
+        """Take scheduler and noise levels from a folder that `save_noise_levels` wrote into."""
         self.scheduler = Scheduler.from_pretrained(folder)
         levels = Path(folder, LEVELS_FILE)
         if levels.is_file():

@@ -24,8 +24,8 @@ from textdiff.diffusion.losses import (
     sample_uniform,
 )
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts, spread_of
-from textdiff.text.denoiser import TextDenoiser
+from textdiff.diffusion.stagger import own_times, spread_of, starts_of
+from textdiff.text.denoiser import Prefix, TextDenoiser
 
 SEGMENT_STRIDE = 2.0**0.5  # irrational, and independent of the golden ratio between rows
 BOUND_WEIGHT = 0.03  # of the bound beside the cross-entropy
@@ -44,6 +44,7 @@ class Rows:
     uniform: Tensor         # [B] in [0, 1): picks the noise levels
     stagger: Tensor         # [B] in [0, 1), independent: picks how staggered the row's segments are
     self_conditioned: Tensor  # bool [B]
+    prefix: Prefix | None = None  # what stands before the rows' first segment
 
     @property
     def counted(self) -> Tensor:
@@ -55,14 +56,14 @@ class Rows:
         """A number in [0, 1) for every position, [B, L] float64: one a segment, spread evenly over a row's segments."""
         return (self.uniform[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
 
-    def clock(self, least: float, most: float, *, steps: int | None = None) -> tuple[Tensor, Tensor]:
+    def clock(self, least: float, most: float) -> tuple[Tensor, Tensor]:
         """For every position its start and its spread (`stagger.own_times`), [B, L] each.
 
         Segments are staggered by amounts spread evenly between the two: samplers with few steps want less than most.
         """
-        start, count = random_starts(self.order, self.attention_mask, self.counted)
+        start, count = starts_of(self.order, self.attention_mask, self.counted)
         share = (self.stagger[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
-        return start, spread_of(least + share * (most - least), count, steps=steps)
+        return start, spread_of(least + share * (most - least), count)
 
     def segment_share(self, chosen: Tensor) -> Tensor:
         """Weights [B, L] that let a mean over `chosen` positions of each segment count as much as its counted ones."""
@@ -95,6 +96,7 @@ def draw_rows(
     dim: int,
     seed: int,
     self_conditioning_rate: float,
+    prefix: Prefix | None = None,
 ) -> Rows:
     """Attach noise to a batch; each row's noise is a function of (seed, its sample index) alone.
 
@@ -106,6 +108,7 @@ def draw_rows(
         dim: D.
         seed: of the run.
         self_conditioning_rate: share of rows that get a first, gradient-free estimate.
+        prefix: what stands before the rows' first segment.
     """
     noise = sample_normal((2, input_ids.shape[1], dim + 1), sample_index, seed)
     eps, start_eps = noise[..., :dim].unbind(1)
@@ -115,6 +118,7 @@ def draw_rows(
         uniform=low_discrepancy_uniform(sample_index, seed),
         stagger=sample_uniform(sample_index, seed + 2),
         self_conditioned=sample_uniform(sample_index, seed + 1) < self_conditioning_rate,
+        prefix=prefix,
     )  # fmt: skip
 
 
@@ -130,12 +134,13 @@ def hidden_states(
     if chosen.any():
         with torch.no_grad():
             known, mask, state = rows.known[chosen], rows.attention_mask[chosen], x_t[chosen]
-            hidden = denoiser.hidden(state, logsnr[chosen], mask, known, x0[chosen], None)
+            before = None if rows.prefix is None else rows.prefix.rows(chosen)
+            hidden = denoiser.hidden(state, logsnr[chosen], mask, known, x0[chosen], None, before)
             unsure = (rows.counted & noisy)[chosen]
             first = x0[chosen].detach().to(state.dtype)
             first[unsure] = denoiser.read_out(hidden[unsure], state[unsure], logsnr[chosen][unsure]).x0_hat
         x0_prev[chosen] = first
-    return denoiser.hidden(x_t, logsnr, rows.attention_mask, rows.known, x0, x0_prev)
+    return denoiser.hidden(x_t, logsnr, rows.attention_mask, rows.known, x0, x0_prev, rows.prefix)
 
 
 def bound_terms(

@@ -20,8 +20,16 @@ from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.guidance import Energy
 from textdiff.diffusion.samplers import SAMPLERS, Step, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts, spread_of
-from textdiff.text.denoiser import TextDenoiser
+from textdiff.diffusion.stagger import (
+    ORDERS,
+    STEPS_OF_A_DRAWN_WAY,
+    STEPS_OF_A_WAY,
+    order_of,
+    own_times,
+    spread_of,
+    starts_of,
+)
+from textdiff.text.denoiser import Prefix, TextDenoiser
 from textdiff.text.estimate import source_guided
 from textdiff.text.plans import Plan, barred_tokens, batch
 from textdiff.text.steering import tilted
@@ -44,6 +52,8 @@ class Options(TypedDict, total=False):
         temperature: Divides what the network's logits add to the evidence of x_t, which stays as it is: so a lone
             token has its chances to the power 1 / temperature in any number of steps. Below 1 trades diversity for
             likelihood, 1 is off.
+        order: In which tokens leave the noise: "spread", each as far as can be from those before it, or "random", as in
+            training. Where steps are fewer than tokens, several leave together, and had better be strangers.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
         control: An energy (`textdiff.text.energies`): what is drawn leans to where it is low (`steering.tilted`).
@@ -54,6 +64,7 @@ class Options(TypedDict, total=False):
     num_inference_steps: int
     sampler: str | None
     temperature: float
+    order: str
     seed: int | None
     generator: torch.Generator | None
     control: Energy | None
@@ -72,6 +83,7 @@ class Sampling:
     num_inference_steps: int = 32
     sampler: str | None = None
     temperature: float = 0.7
+    order: str = "spread"
     seed: int | None = None
     generator: torch.Generator | None = None
     control: Energy | None = None
@@ -85,6 +97,8 @@ class Sampling:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 (1 = off).")
+        if self.order not in ORDERS:
+            raise ValueError(f"Unknown order {self.order!r}: choose {', '.join(ORDERS)}.")
         if not 0 <= self.guidance_scale < math.inf:
             raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (0 = off).")
         if self.guidance_rounds < 1:
@@ -129,9 +143,10 @@ class Reader:
         sampling: Sampling,
         *,
         source_guidance: float = 1.0,
+        prefix: Prefix | None = None,
     ) -> None:
         self.denoiser, self.scheduler, self.sampling = denoiser, scheduler, sampling
-        self.source_guidance = source_guidance
+        self.source_guidance, self.prefix = source_guidance, prefix
         device = denoiser.embedding.weight.device
         self.ids, self.attention_mask, self.known = batch(plans, device)
         sizes = torch.tensor([plan.source for plan in plans], device=device)
@@ -150,7 +165,7 @@ class Reader:
         logits, x0_hat = source_guided(
             self.denoiser, self.scheduler, x_t, t, x0_prev,
             attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known,
-            source=self.source, source_guidance=self.source_guidance, wanted=wanted,
+            source=self.source, source_guidance=self.source_guidance, wanted=wanted, prefix=self.prefix,
             temperature=self.sampling.temperature, barred=None if self.barred is None else self.barred[wanted],
         )  # fmt: skip
         self.settled = clean
@@ -217,6 +232,7 @@ def walk(
     *,
     last_only: bool = False,
     source_guidance: float = 1.0,
+    prefix: Prefix | None = None,
 ) -> Iterator[Readings]:
     """Denoise plans together and yield what their blanks read after every call of the denoiser; the last is the result.
 
@@ -228,10 +244,11 @@ def walk(
         seeds: one number for each candidate's noise.
         sampling: steps, sampler and temperature.
         last_only: yield the result alone.
-        source_guidance: how strongly the plans' sources are followed (`estimate.source_guided`); 1 = off.
+        source_guidance: how strongly sources and prefix are followed (`estimate.source_guided`); 1 = off.
+        prefix: what stands before the plans' texts, B rows of it.
     """
     lengths = [len(plan.ids) for plan in plans]
-    reader = Reader(denoiser, scheduler, plans, vocabulary, sampling, source_guidance=source_guidance)
+    reader = Reader(denoiser, scheduler, plans, vocabulary, sampling, source_guidance=source_guidance, prefix=prefix)
     dim, device = denoiser.config.embedding_dim, reader.x0_known.device
     noise = OwnNoise(lengths, seeds, device)
     order = OwnNoise(lengths, [seed + 1 for seed in seeds], device).uniform()
@@ -251,23 +268,28 @@ def walk(
     with torch.inference_mode():
         states = sample(
             reader, start, torch.cat([grid, grid.new_zeros(1)]), scheduler, step=step, correct=correct,
-            own_times=clock_of(reader, order, sampling.num_inference_steps), generator=unused,
+            own_times=clock_of(reader, order, sampling, drawn=sampler == CATEGORICAL), generator=unused,
         )  # fmt: skip
         for state in states:
             if not last_only or state.nfe > sampling.num_inference_steps:
                 yield read_blanks(reader.logits, plans, vocabulary)
 
 
-def clock_of(reader: Reader, order: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
+def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) -> Callable[[Tensor], Tensor]:
     """From clock time t [B] to every token's own time [B, L]: staggered as trained, as far as the steps allow.
 
     Args:
         reader: of the plans.
-        order: random numbers, [B, L].
-        steps: of the walk.
+        noise: in [0, 1), [B, L].
+        sampling: steps and order of the walk.
+        drawn: whether tokens step towards tokens, which one step may do, or towards a mean, which no token is.
     """
-    start, count = random_starts(order, reader.attention_mask, (reader.attention_mask > 0) & ~reader.known)
-    spread = spread_of(reader.denoiser.config.stagger, count, steps=steps)
+    order = order_of(sampling.order, noise, reader.attention_mask, reader.free)
+    start, count = starts_of(order, reader.attention_mask, reader.free)
+    spread = spread_of(
+        reader.denoiser.config.stagger, count,
+        steps=sampling.num_inference_steps, steps_of_a_way=STEPS_OF_A_DRAWN_WAY if drawn else STEPS_OF_A_WAY,
+    )  # fmt: skip
     return lambda t: own_times(t[:, None], start, spread)
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from textdiff.diffusion.losses import diffusion_density, logsnr_and_slope, prior_term, sample_normal
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, random_starts, spread_of
+from textdiff.diffusion.stagger import own_times, spread_of, starts_of
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.estimate import estimate
 from textdiff.text.plans import Plan, batch
@@ -68,7 +68,7 @@ def position_nats(
     ids, mask, known = batch(plans, device)
     x0 = denoiser.embedding.embed(ids)
     counted = (mask > 0) & ~known
-    start, count = random_starts(noise[..., -1].to(device), mask, counted)
+    start, count = starts_of(noise[..., -1].to(device), mask, counted)
     spread = spread_of(denoiser.config.stagger, count, steps=steps)
     own = own_times(t.to(device)[:, None], start, spread)
     with torch.inference_mode(False):
