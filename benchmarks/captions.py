@@ -3,10 +3,11 @@
 
     python benchmarks/captions.py --digits-model runs/composed-digits --emoji-model runs/emoji
 
---only composed-digits or --only emoji measures one of them. Writes contact sheets with their captions beside
-them. Cells are right where the digit classifier reads the digit that the caption puts there; "real digits" is
-what it reads on canvases of real test digits. Emoji are found by the model's own loss ("by loss": the caption
-under which a real picture denoises best) and by the drawn picture's nearest among the real ones, in means of
+And captions of pictures (--captioner runs/caption-digits), right where they say what is on the canvas, all of it.
+--only composed-digits, --only emoji or --only caption-digits measures one of them. Writes contact sheets with their
+captions beside them. Cells are right where the digit classifier reads the digit that the caption puts there; "real
+digits" is what it reads on canvases of real test digits. Emoji are found by the model's own loss ("by loss": the
+caption under which a real picture denoises best) and by the drawn picture's nearest among the real ones, in means of
 8 x 8 pixels ("by drawing").
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from written_captions import caption_digits
 
 from textdiff.cli import run
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from textdiff.cross_modal.captioned import Captioned
     from textdiff.cross_modal.text_to_image import TextToImage
 
-PARTS = ("composed-digits", "emoji")
+PARTS = ("composed-digits", "emoji", "caption-digits")
 BLOCK = 8  # pixels a side that are averaged before pictures are compared
 Row = dict[str, Any]
 
@@ -36,13 +38,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--only", default=None, help="composed-digits or emoji (default: both)")
+    add("--only", default=None, help="composed-digits, emoji or caption-digits (default: all)")
     add("--digits-model", help="model folder or name (default: the bundled composed-digits)")
     add("--emoji-model", default="emoji", help="model folder or name (default: the bundled emoji)")
+    add("--captioner", help="model folder or name (default: the bundled caption-digits)")
     add("--classifier", help="folder of benchmarks/digit_classifier.py (default: the bundled one)")
     add("--digits", default="../shared/data/images/mnist.npz", help=".npz of digits with their classes")
     add("--emoji", default="../shared/data/images/noto_emoji64.npz", help=".npz of pictures with captions")
-    add("--canvases", type=int, default=400, help="to draw, seen and held out each (default: 400)")
+    add("--canvases", type=int, default=400, help="to draw or read, seen and held out each (default: 400)")
     add("--captions", type=int, default=64, help="emoji to draw, seen and held out each (default: 64)")
     add("--draws", type=int, default=16, help="noisy versions of each emoji for its loss (default: 16)")
     add("--guidance-scales", type=float, nargs="+", default=[1.0, 1.5, 3.0], help="(default: 1 1.5 3)")
@@ -68,12 +71,11 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.reports import birth_certificate, listing, read_figures, table, write_json
 
     read_figures(args.json)
-    measures = {"composed-digits": composed_digits, "emoji": emoji}
+    measures = {"composed-digits": composed_digits, "emoji": emoji, "caption-digits": caption_digits}
     for part in PARTS if args.only is None else (args.only,):
         rows, facts = measures[part](args)
-        certificate = birth_certificate(
-            version=__version__, sampler=args.sampler, steps=args.steps, seed=args.seed, **facts
-        )
+        how = {"sampler": args.sampler, "steps": args.steps, "seed": args.seed}
+        certificate = birth_certificate(version=__version__, **{**how, **facts})
         sys.stdout.write(f"\n{part}\n\n{table(rows)}\n\n{listing(certificate)}\n")
         sys.stdout.flush()
         measured = {part.replace("-", "_"): {"certificate": certificate, "rows": rows}}

@@ -1,12 +1,19 @@
 #!/usr/bin/env python3
-"""From a finished run of scripts/train_image.py and its figures to a bundled image model with its card.
+"""From a finished run of scripts/train_image.py and its figures to a bundled model with its card.
 
     python benchmarks/ship_images.py --run runs/digits --classifier textdiff/weights/digit_classifier
     python benchmarks/digits.py                            (figures of the weights as they are shipped)
     python benchmarks/ship_images.py --run runs/digits     (once more: the card takes them in)
 
-If the figures of --precision bfloat16 are worse than the run's own (digits.py --model runs/digits), ship
-float32. Figures of another model than this run, or what was shipped of it, are refused.
+The name of the run names the card's facts and figures and the bundled model, as in
+
+    python benchmarks/ship_images.py --run runs/composed-digits
+    python benchmarks/captions.py --only composed-digits
+    python benchmarks/ship_images.py --run runs/composed-digits
+
+Models that draw captions and that write them are known by their config. If the figures of --precision bfloat16 are
+worse than the run's own (digits.py --model runs/digits), ship float32. Figures of another model than this run, or what
+was shipped of it, are refused.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +31,10 @@ from ship import born, read
 from textdiff.cli import run
 
 RECORDS = ("config.json", "scheduler_config.json", "curves.json", "curves.png")
+WORDS = ("tokenizer.json", "tokenizer_config.json")  # of models with captions
+WORD_VECTORS = "denoiser.embedding.weight"  # stay float32, as those of text models do
 PRECISIONS = ("bfloat16", "float32")
-WANTED = {
-    "license",
-    "data",
-    "command",
-    "figures_command",
-    "classifier_command",
-}  # facts that nothing stands in for
+WANTED = {"license", "data", "command", "figures_command"}  # facts that nothing stands in for
 TITLES = {
     "generation": "Generation",
     "inpainting": "Inpainting: a centre square of 14 x 14 lost",
@@ -57,19 +61,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--run", required=True, help="folder of the finished run")
-    add("--facts", default="benchmarks/digits.json", help="JSON of the card's fixed parts")
+    add("--facts", help="JSON of the card's fixed parts (default: benchmarks/NAME.json)")
     add("--figures", default="benchmarks/results/images.json", help="file of the measured tables")
-    add("--part", default="digits", help="which part of that file the card shows (default: digits)")
+    add("--part", help="which part of that file the card shows (default: NAME, with _ for -)")
     add("--precision", default="bfloat16", help="of the weights: bfloat16 (default) or float32")
     add("--classifier", help="folder of the judge of the figures, which is then shipped beside the model")
-    add("--output", default="textdiff/weights/digits", help="folder of the bundled model")
+    add("--output", help="folder of the bundled model (default: textdiff/weights/NAME)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write the bundled model's folder, and the classifier's beside it."""
     args = parse_args(argv)
-    source, folder = Path(args.run), Path(args.output)
+    source = Path(args.run)
+    folder = Path(args.output or Path("textdiff", "weights", source.resolve().name))
+    fixed = Path(args.facts or Path("benchmarks", f"{folder.name}.json"))
     if args.precision not in PRECISIONS:
         raise ValueError(f"--precision is {args.precision}: choose {' or '.join(PRECISIONS)}.")
     if folder.is_file():
@@ -78,35 +84,55 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.storage import read_json
 
     trained = read_json(source / FACTS_FILE, "give scripts/train_image.py's --output-dir of a finished run")
-    facts = read_json(Path(args.facts), "give the card's fixed parts, such as benchmarks/digits.json")
-    if missing := sorted(WANTED - facts.keys()):
-        raise ValueError(f"{args.facts} lacks {', '.join(missing)}: add what the card is to say.")
-    figures = (read(Path(args.figures)) or {}).get(args.part, {})
+    facts = read_json(fixed, "give the card's fixed parts, such as benchmarks/digits.json")
+    wanted = WANTED | ({"classifier_command"} if args.classifier else set())
+    if missing := sorted(wanted - facts.keys()):
+        raise ValueError(f"{fixed} lacks {', '.join(missing)}: add what the card is to say.")
+    write_card = card_writer(source)
+    figures = (read(Path(args.figures)) or {}).get(args.part or folder.name.replace("-", "_"), {})
     check_measured(figures, args.figures, source, folder)
     if args.classifier:
         ship_classifier(Path(args.classifier), folder.with_name("digit_classifier"), facts)
     folder.mkdir(parents=True, exist_ok=True)
     ship_weights(source, folder, args.precision)
-    for name in RECORDS:
+    for name in (*RECORDS, *(name for name in WORDS if (source / name).is_file())):
         shutil.copyfile(source / name, folder / name)
-    from textdiff.image.card import write_card
-
     card = {
         "parameters": trained["parameters"], "training": training(trained, facts), "tables": tables(figures, facts)
     }  # fmt: skip
     write_card(folder, {**facts, **card})
-    sys.stdout.write(f"{folder}: {args.precision}, {len(card['tables'])} tables\n")
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
+    sys.stdout.write(f"{folder}: {args.precision}, {len(card['tables'])} tables, {size:.1f} MB\n")
+
+
+def card_writer(source: Path) -> Callable[[Path, Table], None]:
+    """What writes the card of a run's kind of model."""
+    from textdiff.cross_modal import captioner, text_to_image
+    from textdiff.cross_modal.card import write_drawing_card, write_writing_card
+    from textdiff.image import card, loading
+    from textdiff.storage import CONFIG_FILE, read_json
+
+    kinds = {
+        loading.MODEL_TYPE: card.write_card,
+        text_to_image.MODEL_TYPE: write_drawing_card,
+        captioner.MODEL_TYPE: write_writing_card,
+    }
+    kind = read_json(source / CONFIG_FILE, "train again").get("model_type")
+    if kind not in kinds:
+        raise ValueError(f"{source} is a model of type {kind!r}: give a run of scripts/train_image.py.")
+    return kinds[kind]
 
 
 def check_measured(figures: Table, path: str, *folders: Path) -> None:
-    """Refuse figures of another model: theirs must be one of the folders, or the bundled one."""
+    """Refuse figures of another model: theirs must be one of the folders, or bundled under the last one's name."""
     model = figures.get("certificate", {}).get("model", "bundled")
-    if model != "bundled" and Path(model).resolve() not in [folder.resolve() for folder in folders]:
+    named = model in ("bundled", folders[-1].name)
+    if not named and Path(model).resolve() not in [folder.resolve() for folder in folders]:
         raise ValueError(f"{path} was measured on {model}: measure {' or '.join(map(str, folders))}.")
 
 
 def ship_weights(source: Path, folder: Path, precision: str) -> None:
-    """The run's weights in one file."""
+    """The run's weights in one file; the word vectors of a text model keep their precision."""
     import torch
     from safetensors.torch import save_file
 
@@ -114,7 +140,11 @@ def ship_weights(source: Path, folder: Path, precision: str) -> None:
 
     parts = [read_tensors(path) for path in weight_files(source, "scripts/train_image.py")]
     kind = getattr(torch, precision)
-    state = {name: tensor.to(kind).contiguous() for part in parts for name, tensor in part.items()}
+    state = {
+        name: (tensor if name == WORD_VECTORS else tensor.to(kind)).contiguous()
+        for part in parts
+        for name, tensor in part.items()
+    }
     for old in folder.glob("model*"):
         old.unlink()
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -151,14 +181,18 @@ def training(trained: Table, facts: Table) -> str:
     return (
         f"`{facts['command']}`: {preset['max_steps']:,} steps of {preset['batch_size']} pictures, "
         f"{trained['pictures_seen']:,} in all of {trained['pictures']:,} different ones, {lasted}; averaged weights. "
-        f"The validation loss ended at {trained['validation']['eval_loss']:.4f} (mean square of v). "
+        f"The validation loss ended at {trained['validation']['eval_loss']:.4f} "
+        f"({facts.get('loss', 'mean square of v')}). "
         "Curves: curves.png."
     )
 
 
 def tables(figures: Table, facts: Table) -> list[Table]:
     """The card's tables, methods down and figures across, in the order of `TITLES`."""
-    certificate, found = figures.get("certificate", {}), []
+    certificate, found = figures.get("certificate", {}), list[Table]()
+    if rows := figures.get("rows"):  # of one table with methods down and figures across already
+        title = facts.get("title", "Figures")
+        found.append({"title": title, "rows": rows, "command": facts["figures_command"], "notes": [born(certificate)]})
     for name, title in TITLES.items():
         columns = figures.get(name, {})
         methods = dict.fromkeys(method for values in columns.values() for method in values)

@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """Draw, complete, enlarge and restore pictures with a diffusion model; PNGs and a contact sheet in a folder.
 
+And the way back: captions of pictures, on standard output.
+
 python scripts/image.py generate --num-samples 16 --labels 3 7 --guidance-scale 1.5
 python scripts/image.py inpaint --image digit.png --mask hole.png --num-samples 8
 python scripts/image.py upscale --image small.png --scale 4
 python scripts/image.py restore --image blurred.png --blur 1.5 --noise 0.05
 python scripts/image.py walk --num-samples 8
 python scripts/image.py draw --caption "a seven left of a three" "an eight above a two" --num-samples 4
+python scripts/image.py caption --image pictures/draw-000.png pictures/draw-004.png
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +70,41 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add["restore"](
         "--noise", type=float, default=0.0, help="standard deviation of the noise, 1 = black to white"
     )
+    add_caption_options(tasks.add_parser("caption", help="captions of pictures"))
     return parser.parse_args(argv)
+
+
+def add_caption_options(parser: argparse.ArgumentParser) -> None:
+    """What captions can be asked for."""
+    option = parser.add_argument
+    option("--image", nargs="+", required=True, help="picture files of the size that the model reads")
+    option("--model", help="model folder, hub id or bundled name (default: caption-digits)")
+    option("--num-samples", type=int, default=1, help="captions of each picture (default: 1)")
+    option("--guidance-scale", type=float, default=1.0, help="above 1: closer to the picture (default: 1)")
+    option("--steps", type=int, default=32, help="denoising steps (default: 32)")
+    option("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
+    option("--temperature", type=float, default=0.7, help="below 1: likelier captions (default: 0.7)")
+    option("--seed", type=int, default=0, help="same seed, same captions (default: 0)")
+    option("--json", action="store_true", help="print one JSON object a picture")
+
+
+def caption(args: argparse.Namespace) -> None:
+    """Print what a captioner writes: a line for each caption, after its picture's name where there are several."""
+    from textdiff.cross_modal.captioner import Captioner
+
+    count = args.num_samples
+    written = Captioner.from_pretrained(args.model).caption(
+        args.image, num_samples=count, picture_guidance=args.guidance_scale, num_inference_steps=args.steps,
+        sampler=args.sampler, temperature=args.temperature, seed=args.seed,
+    )  # fmt: skip
+    found = {i: written[i * count : (i + 1) * count] for i in range(len(args.image))}
+    if args.json:
+        rows = [{"image": path, "captions": found[i]} for i, path in enumerate(args.image)]
+        sys.stdout.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return
+    for i, path in enumerate(args.image):
+        name = f"{path}: " if len(args.image) > 1 else ""
+        sys.stdout.write("".join(f"{name}{text}\n" for text in found[i]))
 
 
 def sampling_options(args: argparse.Namespace, count: int) -> dict[str, Any]:
@@ -120,8 +158,11 @@ def columns_of(args: argparse.Namespace, count: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Make the pictures and write them."""
+    """Make the pictures and write them; or print captions."""
     args = parse_args(argv)
+    if args.task == "caption":
+        caption(args)
+        return
     folder = Path(args.output_dir)
     if folder.is_file():
         raise ValueError(f"--output-dir {folder} is a file: name a folder.")

@@ -4,6 +4,7 @@
     python scripts/train_image.py --preset tiny-image --train-data photos/ --output-dir runs/photos
     python scripts/train_image.py --preset digits --data-dir ../shared/data --output-dir runs/digits
     python scripts/train_image.py --preset composed-digits --data-dir ../shared/data --output-dir runs/composed-digits
+    python scripts/train_image.py --preset caption-digits --data-dir ../shared/data --output-dir runs/caption-digits
     torchrun --nproc_per_node 2 scripts/train_image.py ...          (data parallel)
 
 Stopped at any moment and started again with the same command, it goes on from the last checkpoint.
@@ -14,11 +15,12 @@ from __future__ import annotations
 import argparse
 
 from textdiff.cli import run
+from textdiff.cross_modal.presets import CAPTIONERS
 from textdiff.cross_modal.presets import PRESETS as CAPTIONED
 from textdiff.image.presets import PRESETS as PLAIN
 from textdiff.training.settings import add_run_options
 
-PRESETS = {**PLAIN, **CAPTIONED}
+PRESETS = {**PLAIN, **CAPTIONED, **CAPTIONERS}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -59,7 +61,9 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.training.settings import check_options
 
     check_options(args, PRESETS)
-    if args.preset in CAPTIONED:
+    if args.preset in CAPTIONERS:
+        from textdiff.cross_modal.captioner_run import train
+    elif args.preset in CAPTIONED:
         from textdiff.cross_modal.run import train
     else:
         from textdiff.image.run import train

@@ -1,4 +1,4 @@
-"""From an image run to a bundled model: its weights, the judge beside it, and figures of this model alone."""
+"""From an image run to a bundled model: its weights, the judge beside it, and figures of this model alone; captions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from textdiff.cross_modal.caption_words import CaptionWords
+from textdiff.cross_modal.captioner import Captioner
+from textdiff.cross_modal.composed_digits import every_caption
+from textdiff.cross_modal.encoder import CaptionEncoder, CaptionEncoderConfig
+from textdiff.cross_modal.picture_encoder import PictureEncoder, PictureEncoderConfig
+from textdiff.cross_modal.text_to_image import TextToImage
+from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image.classifier import DigitClassifier
 from textdiff.image.curve import image_curve
 from textdiff.image.image_diffusion import ImageDiffusion
 from textdiff.image.unet import UNet, UNetConfig
+from textdiff.storage import BUNDLED
+from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
+from textdiff.text.language_model import DiffusionLM
 
 
 @pytest.fixture
@@ -91,8 +101,11 @@ BAD = {
     "was measured on elsewhere": lambda place: (place / "images.json").write_text(
         '{"digits": {"certificate": {"model": "elsewhere"}}}'
     ),
-    "lacks classifier_command, command": lambda place: (place / "digits.json").write_text(
-        '{"license": "", "data": [], "figures_command": ""}'
+    "lacks command, data": lambda place: (place / "digits.json").write_text(
+        '{"license": "", "figures_command": ""}'
+    ),
+    "is a model of type 'textdiff'": lambda place: (place / "run" / "config.json").write_text(
+        '{"model_type": "textdiff"}'
     ),
     "digits.json does not exist": lambda place: (place / "digits.json").unlink(),
 }
@@ -106,6 +119,76 @@ def test_what_cannot_be_shipped_leaves_nothing(ship, finished, message: str) -> 
     assert not (finished / "out").exists()
 
 
+def test_the_judge_wants_its_command(ship, finished) -> None:
+    facts = json.loads((finished / "digits.json").read_text())
+    (finished / "digits.json").write_text(json.dumps({**facts, "classifier_command": ""}))
+    ship("--classifier", "judge")
+    facts.pop("classifier_command")
+    (finished / "digits.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="lacks classifier_command"):
+        ship("--classifier", "judge")
+
+
 def test_an_unknown_precision_is_refused(ship) -> None:
     with pytest.raises(ValueError, match="choose bfloat16 or float32"):
         ship("--precision", "int4")
+
+
+def drawing(words: CaptionWords) -> TextToImage:
+    small = {"hidden": 8, "layers": 1, "heads": 1, "intermediate": 8}
+    encoder = CaptionEncoder(CaptionEncoderConfig(vocab_size=words.size, length=words.length, **small))
+    unet = UNet(UNetConfig(image_size=8, width=8, heads=1, condition_size=8))
+    return TextToImage(ImageDiffusion(unet, image_curve()), encoder, words)
+
+
+def writing(words: CaptionWords) -> Captioner:
+    encoder = PictureEncoder(PictureEncoderConfig(image_size=8, width=8, hidden=8, length=words.length))
+    denoiser = TextDenoiser(DenoiserConfig(words.size, 8, 8, 1, 1, 8, max_position_embeddings=words.length))
+    return Captioner(encoder, DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), words.tokenizer))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "measured"),
+    [("composed-digits", drawing, "runs/composed-digits"), ("caption-digits", writing, "caption-digits")],
+)
+def test_a_model_with_captions_is_shipped_under_the_name_of_its_run(
+    root, finished, load, monkeypatch, name: str, make, measured: str
+) -> None:
+    torch.manual_seed(0)
+    model = make(CaptionWords.of(every_caption()))
+    model.save_pretrained(finished / "runs" / name)
+    for record in ("training.json", "curves.json", "curves.png"):
+        shutil.copyfile(finished / "run" / record, finished / "runs" / name / record)
+    (finished / "benchmarks" / "results").mkdir(parents=True)
+    shutil.copyfile(root / "benchmarks" / f"{name}.json", finished / "benchmarks" / f"{name}.json")
+    rows = [{"method": "chance", "digits": 0.1}, {"method": "textdiff", "digits": 0.93}]
+    figures = {"certificate": {"model": measured, "seed": 5}, "rows": rows}
+    (finished / "benchmarks/results/images.json").write_text(json.dumps({name.replace("-", "_"): figures}))
+    module = load("ship_images")
+    monkeypatch.chdir(finished)
+    module.main(["--run", f"runs/{name}"])
+    monkeypatch.setattr("textdiff.storage.BUNDLED", finished / "textdiff" / "weights")
+    for chosen in (None, name):
+        shipped = type(model).from_pretrained(chosen)
+        own, wanted = (load_state(one) for one in (shipped, model))
+        for key, weights in wanted.items():
+            exact = key.endswith("embedding.weight")
+            assert own[key].equal(weights if exact else weights.bfloat16().float()), key
+    card = (finished / "textdiff/weights" / name / "README.md").read_text(encoding="utf-8")
+    for said in ("license: cc-by-sa-3.0", "from_pretrained()", "0.930", "seed 5", "Born of", f"--only {name}"):
+        assert said in card, said
+
+
+def load_state(model: TextToImage | Captioner) -> dict[str, torch.Tensor]:
+    """The weights of both parts of a model."""
+    main = model.image.network if isinstance(model, TextToImage) else model.language_model.denoiser
+    return {**main.state_dict(), **{f"encoder.{k}": v for k, v in model.encoder.state_dict().items()}}
+
+
+def test_the_bundled_image_models_take_25_megabytes_at_most() -> None:
+    kinds = {"textdiff-image", "textdiff-text-to-image", "textdiff-captioner"}
+    configs = {path.parent: json.loads(path.read_text()) for path in BUNDLED.glob("*/config.json")}
+    folders = [
+        path for path, config in configs.items() if config.get("model_type") in kinds or path.name == "digit_classifier"
+    ]
+    assert sum(file.stat().st_size for folder in folders for file in folder.rglob("*")) <= 25e6

@@ -1,4 +1,4 @@
-"""A tiny untrained model of captions and pictures, and made-up digits of ten classes."""
+"""Tiny models that draw captions and that write them, and made-up digits of ten classes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import pytest
 import torch
 
 from textdiff.cross_modal.caption_words import CaptionWords
+from textdiff.cross_modal.captioner import Captioner
 from textdiff.cross_modal.composed_digits import every_caption
 from textdiff.cross_modal.encoder import CaptionEncoder, CaptionEncoderConfig
+from textdiff.cross_modal.picture_encoder import PictureEncoder, PictureEncoderConfig
 from textdiff.cross_modal.text_to_image import TextToImage
+from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image.curve import image_curve
 from textdiff.image.data import Pictures
 from textdiff.image.image_diffusion import ImageDiffusion
 from textdiff.image.unet import UNet, UNetConfig
+from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
+from textdiff.text.language_model import DiffusionLM
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +60,24 @@ def patterns() -> TextToImage:
         loss.backward()
         optimiser.step()
     return TextToImage(ImageDiffusion(model.image.unet, model.image.scheduler), model.encoder, words)
+
+
+@pytest.fixture(scope="session")
+def teller() -> Captioner:
+    """Reads 8 x 8 in grey, writes with the words of composed digits, random weights everywhere."""
+    words = CaptionWords.of(every_caption())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = PictureEncoder(
+            PictureEncoderConfig(image_size=8, width=8, multiples=(1, 2), hidden=16, length=words.length)
+        )
+        denoiser = TextDenoiser(
+            DenoiserConfig(words.size, 16, 16, 1, 2, 32, max_position_embeddings=words.length)
+        )
+        for network in (encoder, denoiser):
+            for parameter in network.parameters():
+                parameter.data += 0.3 * torch.randn_like(parameter)
+    return Captioner(encoder, DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), words.tokenizer))
 
 
 @pytest.fixture(scope="session")

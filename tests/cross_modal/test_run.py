@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from scripts.train_image import PRESETS, main
 from textdiff.cross_modal.encoder import CaptionEncoderConfig
+from textdiff.cross_modal.presets import CAPTIONERS
 from textdiff.cross_modal.presets import PRESETS as CAPTIONED
 from textdiff.cross_modal.text_to_image import TextToImage
 from textdiff.image.presets import PRESETS as PLAIN
@@ -118,4 +119,4 @@ def test_presets_fit_their_networks(name: str) -> None:
 
 
 def test_no_two_presets_have_one_name() -> None:
-    assert len(PRESETS) == len(PLAIN) + len(CAPTIONED)
+    assert len(PRESETS) == len(PLAIN) + len(CAPTIONED) + len(CAPTIONERS)

@@ -1,6 +1,8 @@
-"""scripts/image.py: every task writes its PNGs and a sheet; what is wrong is one line on stderr."""
+"""scripts/image.py: every task writes its PNGs and a sheet, or captions; what is wrong is one line on stderr."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pytest
@@ -10,17 +12,22 @@ from PIL import Image
 from scripts.image import main
 from textdiff.cli import run
 from textdiff.cross_modal.caption_words import CaptionWords
+from textdiff.cross_modal.captioner import Captioner
 from textdiff.cross_modal.composed_digits import every_caption
 from textdiff.cross_modal.encoder import CaptionEncoder, CaptionEncoderConfig
+from textdiff.cross_modal.picture_encoder import PictureEncoder, PictureEncoderConfig
 from textdiff.cross_modal.text_to_image import TextToImage
+from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image.curve import image_curve
 from textdiff.image.image_diffusion import ImageDiffusion
 from textdiff.image.unet import UNet, UNetConfig
+from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
+from textdiff.text.language_model import DiffusionLM
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """model/, artist/ (which reads captions), digit.png, small.png and mask.png."""
+    """model/, artist/ and teller/ (which read and write captions), digit.png, small.png and mask.png."""
     place = tmp_path_factory.mktemp("pictures")
     torch.manual_seed(0)
     unet = UNet(UNetConfig(image_size=8, width=8, heads=2, num_classes=3))
@@ -29,6 +36,10 @@ def place(tmp_path_factory):
     encoder = CaptionEncoder(CaptionEncoderConfig(vocab_size=words.size, length=words.length, **tiny))
     unet = UNet(UNetConfig(image_size=8, width=8, heads=2, condition_size=8))
     TextToImage(ImageDiffusion(unet, image_curve()), encoder, words).save_pretrained(place / "artist")
+    picture = PictureEncoderConfig(image_size=8, width=8, hidden=8, length=words.length)
+    denoiser = TextDenoiser(DenoiserConfig(words.size, 8, 8, 1, 1, 8, max_position_embeddings=words.length))
+    language_model = DiffusionLM(denoiser, Scheduler.adaptive([3.0, -6.0]), words.tokenizer)
+    Captioner(PictureEncoder(picture), language_model).save_pretrained(place / "teller")
     levels = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8)
     Image.fromarray(levels).save(place / "digit.png")
     Image.fromarray(levels[:4, :4]).save(place / "small.png")
@@ -84,9 +95,28 @@ def test_captions_are_drawn_in_a_row_each(place, monkeypatch, capsys, tmp_path) 
     assert Image.open(tmp_path / "sheet.png").size == (2 * 10 + 2, 3 * 10 + 2)
 
 
+def test_captions_are_printed_in_lines_or_as_json(place, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(place)
+    asked = ["caption", "--model", "teller", "--steps", "2", "--num-samples", "2", "--image", "digit.png"]
+    main(asked)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all(line and not line.startswith("digit.png") for line in lines)
+    main([*asked, "mask.png"])
+    named = capsys.readouterr().out.splitlines()
+    assert named[:2] == [f"digit.png: {line}" for line in lines] and named[3].startswith("mask.png: ")
+    main([*asked, "mask.png", "--json", "--guidance-scale", "1"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["image"] for row in rows] == ["digit.png", "mask.png"] and rows[0]["captions"] == lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["caption", "--model", "teller", "--image", "small.png"], "4 x 4 pixels, but the model reads 8 x 8"),
+        (["caption", "--model", "teller", "--image", "none.png"], "none.png does not exist"),
+        (["caption", "--model", "artist", "--image", "digit.png"], "not 'textdiff-captioner'"),
+        (["caption", "--model", "teller", "--image", "digit.png", "--guidance-scale", "-1"], "picture_guidance is -1"),
+        (["caption", "--model", "teller", "--image", "digit.png", "--temperature", "0"], "temperature is 0"),
         (["draw", "--model", "artist", "--caption", "a sevn above a two"], 'never learned: "sevn" (near it: seven'),
         (["draw", "--model", "model", "--caption", "a two"], "type 'textdiff-image', not 'textdiff-text-to-image'"),
         (["generate", "--model", "artist"], "not 'textdiff-image'"),

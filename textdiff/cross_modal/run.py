@@ -55,7 +55,7 @@ def train(args: argparse.Namespace) -> None:
     if config.image_size % config.stride:
         raise ValueError(f"--image-size is {config.image_size}: give a multiple of {config.stride}.")
     source = source_of(args, preset)
-    corpus = (composed if preset.composed else captioned)(preset, source, config, args.seed)
+    corpus = corpus_of(preset, source, config.image_size, config.image_channels, args.seed)
     checkpoint = latest_checkpoint(folder)
     claim(args, folder, resuming=checkpoint is not None)
     set_seed(args.seed)
@@ -79,24 +79,27 @@ def train(args: argparse.Namespace) -> None:
     finish(trainer, preset, folder, checkpoint, corpus.pictures, save)
 
 
-def composed(preset: CaptionPreset, source: str, config: UNetConfig, seed: int) -> Corpus:
+def corpus_of(preset: CaptionPreset, source: str, size: int, channels: int, seed: int) -> Corpus:
+    """What a preset's run learns from, in pictures of size x size."""
+    return (composed if preset.composed else captioned)(preset, source, size, channels, seed)
+
+
+def composed(preset: CaptionPreset, source: str, size: int, channels: int, seed: int) -> Corpus:
     """Canvases of training digits; validation canvases are of test digits, without held-out pairs either."""
-    if config.image_channels != 1:
+    if channels != 1:
         raise ValueError("Composed digits are grey: give their preset one channel.")
     digits, test = read_source(source, size=28, channels=1)
     words = CaptionWords.of(every_caption())
     total = preset.max_steps * preset.batch_size
-    train = ComposedDigits(digits, total=total, seed=seed, size=config.image_size, words=words)
-    validation = ComposedDigits(
-        test, total=VALIDATION_ROWS, seed=seed + 1, size=config.image_size, words=words
-    )
+    train = ComposedDigits(digits, total=total, seed=seed, size=size, words=words)
+    validation = ComposedDigits(test, total=VALIDATION_ROWS, seed=seed + 1, size=size, words=words)
     shown = np.stack([train.canvas(i).pixels for i in range(min(SIZED_BY, total))])
     return Corpus(words, train, validation, round(pixel_std(Pictures(shown)), 3), len(digits))
 
 
-def captioned(preset: CaptionPreset, source: str, config: UNetConfig, seed: int) -> Corpus:
+def captioned(preset: CaptionPreset, source: str, size: int, channels: int, seed: int) -> Corpus:
     """Pictures with a caption each; validation pictures are those of held-out captions."""
-    train, held_out = read_captioned(source, size=config.image_size, channels=config.image_channels)
+    train, held_out = read_captioned(source, size=size, channels=channels)
     words = CaptionWords.of([*train.captions, *held_out.captions])
     return Corpus(
         words,

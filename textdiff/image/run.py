@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
@@ -79,6 +79,9 @@ def finish(
     checkpoint: Path | None,
     pictures: int,
     save: Callable[[Path], object],
+    *,
+    terms: Sequence[str] = ("mse",),
+    unit: str = "squared error per pixel value",
 ) -> None:
     """Train to the end, validate, and leave averaged weights, curves and facts in the folder.
 
@@ -89,6 +92,8 @@ def finish(
         checkpoint: to go on from.
         pictures: that the run learns from.
         save: writes the model, which has the averaged weights by then.
+        terms: of the loss, that the curves show.
+        unit: of all of them.
     """
     trained = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics = trainer.evaluate()
@@ -104,7 +109,7 @@ def finish(
     }  # fmt: skip
     with saving(folder):
         save(folder)
-        write_curves(trainer.state.log_history, folder, terms=("mse",), unit="squared error per pixel value")
+        write_curves(trainer.state.log_history, folder, terms=terms, unit=unit)
         Path(folder, FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 

@@ -16,19 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from textdiff.diffusion import stagger
 from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.guidance import Energy
 from textdiff.diffusion.samplers import SAMPLERS, Step, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import (
-    ORDERS,
-    STEPS_OF_A_DRAWN_WAY,
-    STEPS_OF_A_WAY,
-    order_of,
-    own_times,
-    spread_of,
-    starts_of,
-)
 from textdiff.text.denoiser import Prefix, TextDenoiser
 from textdiff.text.estimate import source_guided
 from textdiff.text.plans import Plan, barred_tokens, batch
@@ -97,8 +89,8 @@ class Sampling:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 (1 = off).")
-        if self.order not in ORDERS:
-            raise ValueError(f"Unknown order {self.order!r}: choose {', '.join(ORDERS)}.")
+        if self.order not in stagger.ORDERS:
+            raise ValueError(f"Unknown order {self.order!r}: choose {', '.join(stagger.ORDERS)}.")
         if not 0 <= self.guidance_scale < math.inf:
             raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (0 = off).")
         if self.guidance_rounds < 1:
@@ -284,13 +276,12 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
         sampling: steps and order of the walk.
         drawn: whether tokens step towards tokens, which one step may do, or towards a mean, which no token is.
     """
-    order = order_of(sampling.order, noise, reader.attention_mask, reader.free)
-    start, count = starts_of(order, reader.attention_mask, reader.free)
-    spread = spread_of(
-        reader.denoiser.config.stagger, count,
-        steps=sampling.num_inference_steps, steps_of_a_way=STEPS_OF_A_DRAWN_WAY if drawn else STEPS_OF_A_WAY,
-    )  # fmt: skip
-    return lambda t: own_times(t[:, None], start, spread)
+    order = stagger.order_of(sampling.order, noise, reader.attention_mask, reader.free)
+    start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
+    way = stagger.STEPS_OF_A_DRAWN_WAY if drawn else stagger.STEPS_OF_A_WAY
+    steps = sampling.num_inference_steps
+    spread = stagger.spread_of(reader.denoiser.config.stagger, count, steps=steps, steps_of_a_way=way)
+    return lambda t: stagger.own_times(t[:, None], start, spread)
 
 
 def read_blanks(logits: Tensor, plans: Sequence[Plan], vocabulary: Vocabulary) -> Readings:
