@@ -1,10 +1,11 @@
 """Figures in files: what new ones will stand beside is whole, or refused before the work."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from textdiff.reports import read_figures, write_json
+from textdiff.reports import commit_of, read_figures, write_json
 
 
 def test_figures_come_back_and_a_new_file_has_none(tmp_path: Path) -> None:
@@ -29,3 +30,26 @@ def test_a_file_that_could_not_be_written_is_refused(tmp_path: Path) -> None:
     for target in (tmp_path, tmp_path / "no" / "figures.json"):
         with pytest.raises(ValueError, match="^Cannot write"):
             read_figures(target)
+
+
+def test_a_commit_is_marked_where_more_than_figures_differs(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) is None
+
+    def git(*command: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.check_output(["git", "-C", str(tmp_path), *who, *command], text=True).strip()
+
+    figures, code = tmp_path / "benchmarks" / "results" / "a.json", tmp_path / "code.py"
+    figures.parent.mkdir(parents=True)
+    for file in (figures, code):
+        file.write_text("1")
+    git("init", "-q")
+    assert commit_of(tmp_path) is None
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    name = git("rev-parse", "--short", "HEAD")
+    figures.write_text("2")
+    (tmp_path / "new.py").write_text("1")
+    assert commit_of(tmp_path) == name
+    code.write_text("2")
+    assert commit_of(tmp_path) == f"{name}+"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+FIGURES = "benchmarks/results"  # which other benchmarks write beside
 
 
 def birth_certificate(*, version: str, **facts: Any) -> dict[str, Any]:
@@ -27,22 +28,30 @@ def birth_certificate(*, version: str, **facts: Any) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         **given,
-        "textdiff": version, "commit": _commit(), "torch": torch.__version__,
+        "textdiff": version, "commit": commit_of(CHECKOUT), "torch": torch.__version__,
         "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu,
     }  # fmt: skip
 
 
-def _commit() -> str | None:
-    """Short git commit of the checkout, with + where files differ from it; None where there is none."""
-    if not (CHECKOUT / ".git").exists():
+def commit_of(checkout: Path) -> str | None:
+    """Short git commit of the checkout, with + where files but for figures differ from it; None where there is none."""
+    if not (checkout / ".git").exists():
         return None
-    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty=+", "--exclude=*"]
+    name, changes = (
+        _git(checkout, "rev-parse", "--short", "HEAD"),
+        _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{FIGURES}"),
+    )
+    return name and (f"{name}+" if changes else name)
+
+
+def _git(checkout: Path, *command: str) -> str | None:
+    """What git prints; None where it cannot."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(checkout), *command], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
