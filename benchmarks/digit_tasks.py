@@ -184,8 +184,10 @@ def holes(
     ask = {"image": damaged, "mask": list(masks)}
     ours = model_answers(lambda count: model.inpaint(**ask, num_samples=count, **options), samples)
     steps = {**options, "num_inference_steps": 20}
-    repaint = model.inpaint(**ask, conditioning="replacement", resample=5, **steps)
-    ours["textdiff, RePaint, one sample"] = np.stack([np.asarray(picture) for picture in repaint])
+    repainted = model_answers(
+        lambda count: model.inpaint(**ask, conditioning="replacement", resample=5, num_samples=count, **steps), samples
+    )
+    ours |= {name.replace("textdiff", "textdiff, RePaint"): answer for name, answer in repainted.items()}
     return {**ours, **fill_holes(np.asarray(damaged), masks, train)}
 
 
