@@ -66,7 +66,7 @@ def test_a_spread_order_takes_the_middles_of_what_is_left() -> None:
     noise, group = torch.rand(40, 9, generator=torch.Generator().manual_seed(0)), torch.ones(40, 9)
     noise[:20, 4], noise[20:, 0] = 1.0, 1.0  # where it begins
     order = order_of("spread", noise, group, free)
-    assert order.sort(dim=1).values.equal(torch.arange(9.0).expand(40, -1))
+    assert order.sort(dim=1).values.equal(torch.arange(9, dtype=torch.float64).expand(40, -1))
     assert order[:20].argsort(1)[:, 1:3].sort(dim=1).values.tolist() == [[0, 8]] * 20
     assert order[:20].argsort(1)[:, 3:5].sort(dim=1).values.tolist() == [[2, 6]] * 20
     assert order[20:].argsort(1)[:, :3].tolist() == [[0, 8, 4]] * 20
@@ -81,6 +81,9 @@ def test_a_spread_order_knows_the_free_places_of_a_group_alone() -> None:
     assert order[[0, 4, 3]].argsort().tolist() == [0, 1, 2] and order[6] < order[5]
     assert order.isinf().tolist() == [False, True, True, False, False, False, False]
     assert order_of("random", noise, group, free) is noise
+    two_steps = order_of("spread", noise, group, free, steps=2)[0]
+    assert two_steps[[0, 4, 3]].tolist() == order[[0, 4, 3]].tolist()
+    assert two_steps[5:].tolist() == noise[0, 5:].double().tolist()  # a step for each
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

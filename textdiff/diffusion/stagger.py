@@ -60,7 +60,7 @@ def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tenso
     return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
 
 
-def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor) -> Tensor:
+def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0) -> Tensor:
     """Numbers for `starts_of`, [B, L].
 
     Args:
@@ -70,16 +70,20 @@ def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor) -> Tensor:
         noise: continuous, [B, L]; it also says where "spread" begins, and which of two as far comes first.
         group: integers [B, L].
         free: bool [B, L]; places of the others are not read.
+        steps: groups of no more free elements keep the order of the noise: theirs leave one at a time.
     """
-    return noise if name == "random" else _farthest_first(noise, group, free)
+    if name == "random":
+        return noise
+    count = ((group[:, :, None] == group[:, None, :]) & free[:, None, :]).sum(-1)
+    return torch.where(count > steps, _farthest_first(noise, group, free), noise.double())
 
 
 def _farthest_first(noise: Tensor, group: Tensor, free: Tensor) -> Tensor:
     """The turn at which each free place is taken, [B, L]; infinite elsewhere."""
     length = noise.shape[1]
     place, tie = torch.arange(length, device=noise.device), noise.argsort(1).argsort(1) / (2 * length)
-    gap = torch.full_like(tie, length)  # to the nearest of the group that has been taken
-    order = torch.full_like(tie, torch.inf)
+    gap = torch.full_like(tie, length, dtype=torch.float64)  # to the nearest of the group that has been taken
+    order = torch.full_like(gap, torch.inf)
     for turn in range(int(free.sum(1).max())):
         taken = (gap + tie).masked_fill(~free, -1).argmax(1, keepdim=True)
         order.scatter_reduce_(1, taken, torch.full_like(gap[:, :1], turn), "amin")  # some rows are through

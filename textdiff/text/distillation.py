@@ -53,7 +53,7 @@ def draw_clock(scheduler: Scheduler, level: Tensor, steps: int) -> Times:
 
 def token_times(rows: Rows, clock: Times, stagger: float, steps: int) -> Times:
     """Every token's own times, on the student's way for both: as the categorical sampler has them in its order."""
-    order = order_of("spread", rows.order, rows.attention_mask, rows.counted)
+    order = order_of("spread", rows.order, rows.attention_mask, rows.counted, steps=steps)
     start, count = starts_of(order, rows.attention_mask, rows.counted)
     spread = spread_of(stagger, count, steps=steps, steps_of_a_way=STEPS_OF_A_DRAWN_WAY)
     return Times(*(own_times(time, start, spread) for time in clock))

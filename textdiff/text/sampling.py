@@ -44,8 +44,8 @@ class Options(TypedDict, total=False):
         temperature: Divides what the network's logits add to the evidence of x_t, which stays as it is: so a lone
             token has its chances to the power 1 / temperature in any number of steps. Below 1 trades diversity for
             likelihood, 1 is off.
-        order: In which tokens leave the noise: "spread", each as far as can be from those before it, or "random", as in
-            training. Where steps are fewer than tokens, several leave together, and had better be strangers.
+        order: In which tokens leave the noise where steps are fewer, so that several leave together: "spread", each as
+            far as can be from those before it, or "random", as in training and as wherever steps suffice.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
         control: An energy (`textdiff.text.energies`): what is drawn leans to where it is low (`steering.tilted`).
@@ -276,10 +276,10 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
         sampling: steps and order of the walk.
         drawn: whether tokens step towards tokens, which one step may do, or towards a mean, which no token is.
     """
-    order = stagger.order_of(sampling.order, noise, reader.attention_mask, reader.free)
+    steps = sampling.num_inference_steps
+    order = stagger.order_of(sampling.order, noise, reader.attention_mask, reader.free, steps=steps)
     start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
     way = stagger.STEPS_OF_A_DRAWN_WAY if drawn else stagger.STEPS_OF_A_WAY
-    steps = sampling.num_inference_steps
     spread = stagger.spread_of(reader.denoiser.config.stagger, count, steps=steps, steps_of_a_way=way)
     return lambda t: stagger.own_times(t[:, None], start, spread)
 
