@@ -48,7 +48,7 @@ def test_the_code_of_text_to_text_runs(
 def test_the_code_of_images_runs(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("digits", "digit_classifier"):
+    for name in ("digits", "digit_classifier", "composed-digits", "caption-digits"):
         if not (BUNDLED / name / "config.json").is_file():
             pytest.skip(f"needs the bundled model {name}, which benchmarks/ship_images.py writes: it is not there")
     monkeypatch.chdir(tmp_path)
