@@ -116,13 +116,13 @@ class Wishes:
         written in the model's vocabulary, the classifier's verdict on the clean text is.
         """
         classifier = self._with_field(field, "semantic")
-        energy = WEIGHTS["semantic"] * FieldIs(classifier, field, value)
+        said = FieldIs(classifier, field, value)
         name, asked = f"semantic {field}={value}", (field, value)
         spelled = None if value in UNSPOKEN else self._spelled(value)
-        if spelled is None:
+        if spelled is None:  # then the classifier has no help
             check = value_check(self._reader(classifier), field, value)
-            return Wish(name, "semantic", energy, None, check, check, THE_CLASSIFIER, asked)
-        energy = energy + WEIGHTS["spelling"] * spelled
+            return Wish(name, "semantic", WEIGHTS["unspelt"] * said, None, check, check, THE_CLASSIFIER, asked)
+        energy = WEIGHTS["semantic"] * said + WEIGHTS["spelling"] * spelled
         literal, whole = each(lambda text: value in text), each(lambda text: stands(value, text))
         return Wish(name, "semantic", energy, None, literal, whole, THE_TEXT, asked)
 
