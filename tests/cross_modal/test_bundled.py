@@ -9,7 +9,9 @@ from textdiff.cross_modal.text_to_image import TextToImage
 from textdiff.image.classifier import DigitClassifier
 from textdiff.storage import BUNDLED
 
-CAPTIONS = ["a seven left of a three", "a two above a five", "a nine left of a four above a one", "a six right of a zero"]
+CAPTIONS = [
+    "a seven left of a three", "a two above a five", "a nine left of a four above a one", "a six right of a zero",
+]  # fmt: skip
 EACH = 3
 
 
