@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[Callable[[Wishes], list[Wish]], float]] = {
     "span": (lambda wishes: [wishes.span(0, 3, "PP"), wishes.length(14)], 0.6),
     "length": (lambda wishes: [wishes.length(9)], 1.0),
     "keywords": (lambda wishes: [wishes.keywords(["cheap", "riverside"])], 0.8),
-    "keyword at a place": (lambda wishes: [wishes.keywords(["Japanese"], place=2)], 0.8),
+    "keyword at a place": (lambda wishes: [wishes.keywords(["Japanese"], place=2)], 0.6),
     "without": (lambda wishes: [wishes.without(["is", "the", "restaurant"])], 0.8),
     "label": (lambda wishes: [wishes.label("family friendly", "no")], 0.6),
     "several": (lambda wishes: [wishes.semantic("area", "riverside"), wishes.keywords(["pub"])], 0.8),
