@@ -5,6 +5,7 @@ Pictures are uint8 [N, 28, 28]. Every baseline answers from the same damaged pic
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,14 @@ def distances(features: np.ndarray, references: np.ndarray, few: np.ndarray) -> 
         "feature_frechet": frechet, "feature_frechet_percent": 100.0 * share,
         "feature_kernel": kernel_distance(features, references), "density": density, "coverage": coverage,
     }  # fmt: skip
+
+
+def add_digit_options(parser: argparse.ArgumentParser) -> None:
+    """Which model is measured, by which classifier, on which digits."""
+    add = parser.add_argument
+    add("--model", help="model folder or name of a bundled model (default: the bundled digits)")
+    add("--classifier", help="folder of benchmarks/digit_classifier.py (default: the bundled one)")
+    add("--data", default="../shared/data/images/mnist.npz", help=".npz of digits with their classes")
 
 
 def record(target: str, path: Sequence[str], figures: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from digit_tasks import Answers, DigitJudge, centre_square, cleaner, holes, larger, record, strokes
+from digit_tasks import Answers, DigitJudge, add_digit_options, centre_square, cleaner, holes, larger, record, strokes
 
 from textdiff.cli import run
 
@@ -33,10 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_digit_options(parser)
     add = parser.add_argument
-    add("--model", help="model folder or name of a bundled model (default: the bundled digits)")
-    add("--classifier", help="folder of benchmarks/digit_classifier.py (default: the bundled one)")
-    add("--data", default="../shared/data/images/mnist.npz", help=".npz of digits with their classes")
     add("--generated", type=int, default=1000, help="digits to generate (default: 1000)")
     add("--images", type=int, default=64, help="test digits to damage in each task (default: 64)")
     add("--samples", type=int, default=8, help="answers that the mean is of (default: 8)")

@@ -20,7 +20,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from digit_tasks import DigitJudge, record
+from digit_tasks import DigitJudge, add_digit_options, record
 
 from textdiff.cli import run
 
@@ -41,10 +41,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_digit_options(parser)
     add = parser.add_argument
-    add("--model", help="model folder or name of a bundled model (default: the bundled digits)")
-    add("--classifier", help="folder of benchmarks/digit_classifier.py (default: the bundled one)")
-    add("--data", default="../shared/data/images/mnist.npz", help=".npz of digits with their classes")
     add("--images", type=int, default=400, help="digits to draw in each setting (default: 400)")
     add("--steps", type=int, nargs="+", default=[4, 8, 16, 32, 64, 250], help="(default: 4 8 16 32 64 250)")
     add("--samplers", nargs="+", default=SAMPLERS, help="default: all four")

@@ -86,3 +86,33 @@ def digits() -> Pictures:
     pixels, labels = np.zeros((60, 1, 28, 28), dtype=np.uint8), np.arange(60) % 10
     pixels[..., 2:-2, 2:-2] = (20 * labels + 40)[:, None, None, None]
     return Pictures(pixels, labels)
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory, digits):
+    """Makes digits.npz, and captioned.npz of 40 square pictures in colour, red or blue things."""
+
+    def make(side: int, things: tuple[str, str]):
+        place = tmp_path_factory.mktemp("captions")
+        x, y = digits.pixels[:, 0], digits.labels
+        np.savez(place / "digits.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+        pictures = np.random.default_rng(0).integers(0, 256, (40, side, side, 3)).astype(np.uint8)
+        captions = [f"{colour} {thing}" for colour in ("red", "blue") for thing in things] * 10
+        np.savez(place / "captioned.npz", x=pictures, caption=np.array(captions))
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Makes the command line of a run of four steps."""
+
+    def make(folder, preset: str, data, size: int, *more: str) -> list[str]:
+        return [
+            "--preset", preset, "--train-data", str(data), "--image-size", str(size), "--output-dir", str(folder),
+            "--batch-size", "4", "--max-steps", "4", "--save-steps", "2", "--eval-steps", "4", "--logging-steps", "1",
+            "--use-cpu", "--no-bf16", *more,
+        ]  # fmt: skip
+
+    return make

@@ -19,15 +19,9 @@ from textdiff.training import trainer
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, digits):
-    """digits.npz, and captioned.npz of 40 pictures of 16 x 16 in colour."""
-    place = tmp_path_factory.mktemp("captioners")
-    x, y = digits.pixels[:, 0], digits.labels
-    np.savez(place / "digits.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype(np.uint8)
-    captions = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("cat", "old dog")] * 10
-    np.savez(place / "captioned.npz", x=pictures, caption=np.array(captions))
-    return place
+def place(corpora):
+    """digits.npz and captioned.npz."""
+    return corpora(16, ("cat", "old dog"))
 
 
 @pytest.fixture
@@ -41,17 +35,9 @@ def small(monkeypatch):
         monkeypatch.setitem(presets.CAPTIONERS, name, presets.CaptionPreset(**values))
 
 
-def command(folder, preset: str, data, *more: str) -> list[str]:
-    return [
-        "--preset", preset, "--train-data", str(data), "--image-size", "16", "--output-dir", str(folder),
-        "--batch-size", "4", "--max-steps", "4", "--save-steps", "2", "--eval-steps", "4", "--logging-steps", "1",
-        "--use-cpu", "--no-bf16", *more,
-    ]  # fmt: skip
-
-
-def test_it_trains_on_canvases_and_a_stopped_run_goes_on(small, place, tmp_path, monkeypatch) -> None:
+def test_it_trains_on_canvases_and_a_stopped_run_goes_on(small, command, place, tmp_path, monkeypatch) -> None:
     data = place / "digits.npz"
-    main(command(tmp_path / "run", "caption-digits", data))
+    main(command(tmp_path / "run", "caption-digits", data, 16))
     model = Captioner.from_pretrained(tmp_path / "run")
     config = model.language_model.denoiser.config
     assert config.stagger == 1.0 and config.max_position_embeddings == model.encoder.config.length == 13
@@ -68,8 +54,8 @@ def test_it_trains_on_canvases_and_a_stopped_run_goes_on(small, place, tmp_path,
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(trainer.AveragedTrainer, "training_step", stopping)
-        main(command(tmp_path / "stopped", "caption-digits", data))
-    main(command(tmp_path / "stopped", "caption-digits", data))
+        main(command(tmp_path / "stopped", "caption-digits", data, 16))
+    main(command(tmp_path / "stopped", "caption-digits", data, 16))
     mine, wanted = (load_file(tmp_path / name / "model.safetensors") for name in ("stopped", "run"))
     for name, tensor in wanted.items():
         torch.testing.assert_close(mine[name], tensor, rtol=0, atol=1e-5)
@@ -78,14 +64,14 @@ def test_it_trains_on_canvases_and_a_stopped_run_goes_on(small, place, tmp_path,
     torch.testing.assert_close(curves[0].logsnr(times), curves[1].logsnr(times), rtol=0, atol=1e-4)
 
 
-def test_it_trains_on_pictures_with_captions(small, place, tmp_path) -> None:
-    main(command(tmp_path / "run", "caption-emoji", place / "captioned.npz", "--max-steps", "1"))
+def test_it_trains_on_pictures_with_captions(small, command, place, tmp_path) -> None:
+    main(command(tmp_path / "run", "caption-emoji", place / "captioned.npz", 16, "--max-steps", "1"))
     model = Captioner.from_pretrained(tmp_path / "run")
     colour = np.zeros((16, 16, 3), dtype=np.uint8)
     words = set(" ".join(model.caption(colour, num_samples=4, num_inference_steps=2, seed=0)).split())
     assert words <= {"red", "blue", "cat", "old", "dog"} and model.encoder.config.length == 3
     with pytest.raises(ValueError, match="holds a run with other settings \\(learning_rate, max_steps\\)"):
-        main(command(tmp_path / "run", "caption-emoji", place / "captioned.npz", "--learning-rate", "0.1"))
+        main(command(tmp_path / "run", "caption-emoji", place / "captioned.npz", 16, "--learning-rate", "0.1"))
 
 
 @pytest.mark.parametrize(
@@ -98,11 +84,11 @@ def test_it_trains_on_pictures_with_captions(small, place, tmp_path) -> None:
     ],
 )
 def test_what_cannot_be_is_a_sentence(
-    small, place, tmp_path, monkeypatch, preset: str, change: list[str], message: str
+    command, small, place, tmp_path, monkeypatch, preset: str, change: list[str], message: str
 ) -> None:
     monkeypatch.chdir(place)
     with pytest.raises(ValueError, match=message):
-        main(command(tmp_path / "new", preset, "digits.npz", *change))
+        main(command(tmp_path / "new", preset, "digits.npz", 16, *change))
     assert not (tmp_path / "new").exists()
 
 

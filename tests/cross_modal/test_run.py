@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,15 +19,9 @@ from textdiff.training import trainer
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, digits):
-    """digits.npz, and captioned.npz of 40 pictures of 8 x 8 in colour."""
-    place = tmp_path_factory.mktemp("captions")
-    x, y = digits.pixels[:, 0], digits.labels
-    np.savez(place / "digits.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
-    captions = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("cat", "dog")] * 10
-    np.savez(place / "captioned.npz", x=pictures, caption=np.array(captions))
-    return place
+def place(corpora):
+    """digits.npz and captioned.npz."""
+    return corpora(8, ("cat", "dog"))
 
 
 @pytest.fixture
@@ -44,15 +37,7 @@ def small(monkeypatch):
         monkeypatch.setitem(presets.PRESETS, name, presets.CaptionPreset(**values))
 
 
-def command(folder, preset: str, data, size: int, *more: str) -> list[str]:
-    return [
-        "--preset", preset, "--train-data", str(data), "--image-size", str(size), "--output-dir", str(folder),
-        "--batch-size", "4", "--max-steps", "4", "--save-steps", "2", "--eval-steps", "4", "--logging-steps", "1",
-        "--use-cpu", "--no-bf16", *more,
-    ]  # fmt: skip
-
-
-def test_composed_digits_train_and_a_stopped_run_goes_on(small, place, tmp_path, monkeypatch) -> None:
+def test_composed_digits_train_and_a_stopped_run_goes_on(small, command, place, tmp_path, monkeypatch) -> None:
     asked = (place / "digits.npz", 16)
     main(command(tmp_path / "run", "composed-digits", *asked))
     model = TextToImage.from_pretrained(tmp_path / "run")
@@ -77,7 +62,7 @@ def test_composed_digits_train_and_a_stopped_run_goes_on(small, place, tmp_path,
         torch.testing.assert_close(mine[name], tensor, rtol=0, atol=1e-5)
 
 
-def test_pictures_with_captions_train(small, place, tmp_path) -> None:
+def test_pictures_with_captions_train(small, command, place, tmp_path) -> None:
     main(command(tmp_path / "run", "emoji", place / "captioned.npz", 8))
     model = TextToImage.from_pretrained(tmp_path / "run")
     assert model.words.known == ["blue", "cat", "dog", "red"]
@@ -98,7 +83,7 @@ def test_pictures_with_captions_train(small, place, tmp_path) -> None:
     ],
 )
 def test_what_cannot_be_is_a_sentence(
-    small, place, tmp_path, monkeypatch, preset: str, change: list[str], message: str
+    command, small, place, tmp_path, monkeypatch, preset: str, change: list[str], message: str
 ) -> None:
     monkeypatch.chdir(place)
     data = "captioned.npz" if preset == "emoji" else "digits.npz"

@@ -14,7 +14,7 @@ from textdiff.text.language_model import DiffusionLM
 from textdiff.text.steered import drawn, fluency
 from textdiff.text.wishes import Wish, Wishes
 
-SAMPLES, STEPS = 6, 24
+SAMPLES, STEPS = 12, 24
 TAGS = "DET NOUN AUX DET ADJ NOUN ADP DET NOUN NOUN PUNCT".split()
 TREE = [(0, 2, "NP"), (0, 8, "S"), (2, 8, "VP"), (3, 8, "NP"), (5, 8, "PP"), (6, 8, "NP")]
 
@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[Callable[[Wishes], list[Wish]], float]] = {
     "span": (lambda wishes: [wishes.span(0, 3, "PP"), wishes.length(14)], 0.6),
     "length": (lambda wishes: [wishes.length(9)], 1.0),
     "keywords": (lambda wishes: [wishes.keywords(["cheap", "riverside"])], 0.8),
-    "keyword at a place": (lambda wishes: [wishes.keywords(["Japanese"], place=2)], 0.6),
+    "keyword at a place": (lambda wishes: [wishes.keywords(["Japanese"], place=2)], 0.8),
     "without": (lambda wishes: [wishes.without(["is", "the", "restaurant"])], 0.8),
     "label": (lambda wishes: [wishes.label("family friendly", "no")], 0.6),
     "several": (lambda wishes: [wishes.semantic("area", "riverside"), wishes.keywords(["pub"])], 0.8),

@@ -135,7 +135,6 @@ class Captioner:
         own, sampling = _checked(options)
         count, seed = own["num_samples"], sampling.pick_seed()
         lm = self.language_model
-        sampling.sampler_for(lm.denoiser)
         prefix, length_logits = self.read(pictures)
         plans = [blank_plan(size) for size in self._lengths(length_logits, count, sampling.temperature, seed)]
         seeds, found = candidate_seeds(seed, count) * len(length_logits), list[str]()

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import set_seed
 
 from textdiff.cross_modal.captioner import Captioner
 from textdiff.cross_modal.captioner_model import CaptionerModel
 from textdiff.cross_modal.picture_encoder import PictureEncoderConfig
 from textdiff.cross_modal.presets import CAPTIONERS
-from textdiff.cross_modal.run import corpus_of
-from textdiff.image.run import claim, finish, preset_of, source_of
+from textdiff.cross_modal.run import begin
+from textdiff.image.run import finish, preset_of
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.model import DiffusionLMConfig
-from textdiff.text.training import DiffusionTrainer, EMACallback, latest_checkpoint, training_arguments
+from textdiff.text.training import DiffusionTrainer, EMACallback, training_arguments
 
 TERMS = ("reconstruction", "diffusion", "length")
 
@@ -47,15 +46,12 @@ def train(args: argparse.Namespace) -> None:
         ValueError: for an unknown preset, no pictures, a folder with another run, or numbers out of range.
         FileNotFoundError: for a missing file.
     """
-    preset, folder = preset_of(args, CAPTIONERS), Path(args.output_dir)
+    preset = preset_of(args, CAPTIONERS)
     size = {} if args.image_size is None else {"image_size": args.image_size}
     shape: dict[str, Any] = {**preset.encoder, **size}
     picture = PictureEncoderConfig(**shape)
-    source = source_of(args, preset)
-    corpus = corpus_of(preset, source, picture.image_size, picture.image_channels, args.seed)
-    words, checkpoint = corpus.words, latest_checkpoint(folder)
-    claim(args, folder, resuming=checkpoint is not None)
-    set_seed(args.seed)
+    corpus, folder, checkpoint = begin(args, preset, picture.image_size, picture.image_channels)
+    words = corpus.words
     text = DiffusionLMConfig(
         **preset.model, vocab_size=words.size, max_position_embeddings=words.length, noise_seed=args.seed
     )

@@ -48,17 +48,13 @@ def train(args: argparse.Namespace) -> None:
         ValueError: for an unknown preset, no pictures, a folder with another run, or numbers out of range.
         FileNotFoundError: for a missing file.
     """
-    preset, folder = preset_of(args, PRESETS), Path(args.output_dir)
+    preset = preset_of(args, PRESETS)
     size = {} if args.image_size is None else {"image_size": args.image_size}
     shape: dict[str, Any] = {**preset.model, **size}
     config = UNetConfig(**shape)
     if config.image_size % config.stride:
         raise ValueError(f"--image-size is {config.image_size}: give a multiple of {config.stride}.")
-    source = source_of(args, preset)
-    corpus = corpus_of(preset, source, config.image_size, config.image_channels, args.seed)
-    checkpoint = latest_checkpoint(folder)
-    claim(args, folder, resuming=checkpoint is not None)
-    set_seed(args.seed)
+    corpus, folder, checkpoint = begin(args, preset, config.image_size, config.image_channels)
     encoder = CaptionEncoderConfig(
         vocab_size=corpus.words.size, length=corpus.words.length, **preset.encoder
     )
@@ -79,9 +75,17 @@ def train(args: argparse.Namespace) -> None:
     finish(trainer, preset, folder, checkpoint, corpus.pictures, save)
 
 
-def corpus_of(preset: CaptionPreset, source: str, size: int, channels: int, seed: int) -> Corpus:
-    """What a preset's run learns from, in pictures of size x size."""
-    return (composed if preset.composed else captioned)(preset, source, size, channels, seed)
+def begin(
+    args: argparse.Namespace, preset: CaptionPreset, size: int, channels: int
+) -> tuple[Corpus, Path, Path | None]:
+    """A run's corpus in pictures of size x size, its folder, claimed, and the checkpoint to go on from; seeds all."""
+    folder = Path(args.output_dir)
+    make = composed if preset.composed else captioned
+    corpus = make(preset, source_of(args, preset), size, channels, args.seed)
+    checkpoint = latest_checkpoint(folder)
+    claim(args, folder, resuming=checkpoint is not None)
+    set_seed(args.seed)
+    return corpus, folder, checkpoint
 
 
 def composed(preset: CaptionPreset, source: str, size: int, channels: int, seed: int) -> Corpus:

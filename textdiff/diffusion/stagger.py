@@ -54,7 +54,7 @@ def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tenso
     Returns:
         start [B, L] and count [B, L], float64: how many free elements an element's group has.
     """
-    rivals = (group[:, :, None] == group[:, None, :]) & free[:, None, :]
+    rivals = _rivals(group, free)
     before = (rivals & (order[:, None, :] < order[:, :, None])).sum(-1).double()
     count = rivals.sum(-1).double()
     return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
@@ -72,10 +72,15 @@ def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: in
         free: bool [B, L]; places of the others are not read.
         steps: groups of no more free elements keep the order of the noise: theirs leave one at a time.
     """
-    if name == "random":
+    crowded = _rivals(group, free).sum(-1) > steps
+    if name == "random" or not crowded.any():
         return noise
-    count = ((group[:, :, None] == group[:, None, :]) & free[:, None, :]).sum(-1)
-    return torch.where(count > steps, _farthest_first(noise, group, free), noise.double())
+    return torch.where(crowded, _farthest_first(noise, group, free), noise.double())
+
+
+def _rivals(group: Tensor, free: Tensor) -> Tensor:
+    """Whether place j is free and of the group of place i, bool [B, L, L]."""
+    return (group[:, :, None] == group[:, None, :]) & free[:, None, :]
 
 
 def _farthest_first(noise: Tensor, group: Tensor, free: Tensor) -> Tensor:
