@@ -1,8 +1,8 @@
 """The fine-tuned baseline of control: a GPT-2 that reads a control as words, then writes the text.
 
 The control's words are those of the model's vocabulary where it has them, such as a restaurant's name, and
-words of their own beyond it where not: tags, labels, numbers. A tree is written with a star for every word:
-"(S (NP * * ) (VP * ) * )".
+words of their own beyond it where not: tags, labels, numbers. A tree is written with the tag of every word,
+"(S (NP DET NOUN ) (VP VERB ) PUNCT )", or a star where its tags are not told.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def control_words(target: Target) -> list[str]:
     words: list[str] = []
     if target.content is not None:
         words += " : ".join(target.content).split()
-    if target.tags is not None:
-        words += target.tags
     if target.tree is not None:
-        words += tree_words(target.tree)
+        words += tree_words(target.tree, target.tags or ())
+    elif target.tags is not None:
+        words += target.tags
     if target.span is not None:
         words += [str(target.span[0]), str(target.span[1]), target.span[2]]
     if target.length is not None:
@@ -45,8 +45,8 @@ def control_words(target: Target) -> list[str]:
     return words
 
 
-def tree_words(spans: Sequence[Span]) -> list[str]:
-    """A tree in brackets, chains taken apart, with a star for each of the words that its spans reach."""
+def tree_words(spans: Sequence[Span], tags: Sequence[str] = ()) -> list[str]:
+    """A tree in brackets, chains taken apart, with a tag or a star for each word that its spans reach."""
     count = max(end for _, end, _ in spans)
     opens: list[list[str]] = [[] for _ in range(count)]
     closes = [0] * (count + 1)
@@ -54,7 +54,8 @@ def tree_words(spans: Sequence[Span]) -> list[str]:
         labels = chain.split(CHAIN)
         opens[start] += [f"({label}" for label in labels]
         closes[end] += len(labels)
-    return [word for k in range(count) for word in (*opens[k], "*", *[")"] * closes[k + 1])]
+    leaves = [*tags[:count], *["*"] * (count - len(tags))]
+    return [word for k in range(count) for word in (*opens[k], leaves[k], *[")"] * closes[k + 1])]
 
 
 class ControlVocabulary:

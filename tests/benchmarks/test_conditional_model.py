@@ -53,6 +53,8 @@ def writer(model, tokenizer, tmp_path_factory):
             Target("tree", tree=((0, 3, "S"), (0, 1, "NP"), (1, 3, "VP"), (2, 3, "ADJP::NP"))),
             "(S (NP * ) (VP * (ADJP (NP * ) ) ) )",
         ),
+        (Target("tree", tags=("DET", "NOUN"), tree=((0, 2, "NP"),)), "(NP DET NOUN )"),
+        (Target("tree", tags=("NOUN", "PUNCT"), tree=((0, 1, "NP"),)), "(NP NOUN )"),
     ],
 )
 def test_controls_as_words(model, target, words):

@@ -56,6 +56,13 @@ def test_all_tag_sequences_share_one_probability(classifier: TextClassifier) -> 
     assert_close(total, torch.ones(2, dtype=torch.float64))
 
 
+def test_a_pattern_has_the_chance_of_all_that_it_allows(classifier: TextClassifier) -> None:
+    p, t = some_texts(2, 3, classifier)
+    nats = TagsAre(classifier, ["DET", "DET|NOUN", "_"])(p, t)  # two tags are all
+    assert_close(nats, TagsAre(classifier, ["DET"])(p, t))
+    assert TagsAre(classifier, ["_", "NOUN|DET"])(p, t).abs().max() < 1e-12
+
+
 def test_tags_begin_at_the_first_token_and_leave_the_rest_free(classifier: TextClassifier) -> None:
     p, t = some_texts(1, 3, classifier)
     both = sum((-TagsAre(classifier, ["DET", "NOUN", last])(p, t)).exp() for last in TAGS)

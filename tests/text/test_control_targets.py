@@ -101,6 +101,7 @@ def test_each_kind_is_read_off_a_text(read):
         (("food", "Thai"), read.tags), (("name", "Cotto"), read.tags),
     ]  # fmt: skip
     assert [one.tree for one in found["semantic+tree"]] == [spans, spans]
+    assert found["tree"][0].tags == read.tags and found["span"][0].tags is None
     for kind, own in found.items():
         for one in own:
             assert one.kind == kind and one.sentence == read.text
@@ -213,6 +214,13 @@ def test_texts_keep_the_labels_that_they_have(read):
     assert found[0] == read and found[1].tags is None
     assert found[1].spans == ((0, 2, "NP"), (0, 4, "S"), (2, 4, "NP"))
     assert annotated([read], "tree") == annotated([read], "length") == [read]
+
+
+def test_a_tagger_gives_trees_their_tags(read):
+    bare = LabelledText("So we ate .")
+    (found,) = annotated([bare], "tree", tagger=Lengths(), parser=Lengths())
+    (target,) = targets_of("tree", found)
+    assert target.tags == found.tags and len(found.tags) == 4
 
 
 def test_a_target_says_in_json_what_it_has(read):

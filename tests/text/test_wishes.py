@@ -33,6 +33,7 @@ MADE: dict[str, Callable[[Wishes], Wish]] = {
     "semantic friendly=yes": lambda it: it.semantic("friendly", "yes"),
     "semantic weather=sunny day": lambda it: it.semantic("weather", "sunny day"),
     "pos DET NOUN VERB": lambda it: it.pos(TAGS),
+    "pos DET _ NOUN|VERB": lambda it: it.pos(["DET", "_", "NOUN|VERB"]),
     f"tree {TREE}": lambda it: it.tree(TREE),
     "tree 0,2,NP 2,5,VP 3,5,NP": lambda it: it.tree(SPANS),
     "span 0,2,NP": lambda it: it.span(0, 2, "NP"),
@@ -58,6 +59,10 @@ JUDGED: list[tuple[str, str, float, float]] = [
     ("pos DET NOUN VERB", "The dog", 2 / 3, 0),
     ("pos DET NOUN VERB", "The big dog", 1 / 3, 0),
     ("pos DET NOUN VERB", "", 0, 0),
+    ("pos DET _ NOUN|VERB", "The dog ran", 1, 1),
+    ("pos DET _ NOUN|VERB", "The big dog", 1, 1),
+    ("pos DET _ NOUN|VERB", "The dog the", 2 / 3, 0),
+    ("pos DET _ NOUN|VERB", "The dog", 2 / 3, 0),
     (f"tree {TREE}", "A dog saw the sun.", 1, 1),
     (f"tree {TREE}", "A dog saw the sun. and", 1, 0),  # cut to the tree's words
     (f"tree {TREE}", "A dog saw", 2 * 1 / (1 + 3), 0),  # filled up: one bracket of three, none wrong
@@ -99,6 +104,7 @@ MET = {
     "semantic animal=dog": ("The dog ran", "The cat ran"),
     "semantic friendly=yes": ("The big dog", "The little dog"),
     "pos DET NOUN VERB": ("The dog ran", "it was on"),
+    "pos DET _ NOUN|VERB": ("The big dog", "on dog on"),
     f"tree {TREE}": ("A dog saw the sun.", "on dog saw the sun."),
     "span 0,2,NP": ("The dog ran", "We saw the dog"),
     "keywords dog, the big": ("We saw the big dog", "We saw the dog"),
@@ -116,6 +122,20 @@ def test_energies_are_low_where_the_wish_is_met(wishes: Wishes, word_lm: Diffusi
     assert met < 0.2 * WEIGHTS[wish.kind] and unmet > 4
     twice = (2 * wish).energy(*certain(word_lm, MET[name][1])).item()
     assert twice == pytest.approx(2 * unmet, rel=1e-5)
+
+
+def test_the_tags_of_a_tree_steer_too(wishes: Wishes, word_lm: DiffusionLM) -> None:
+    text, tags = certain(word_lm, "A dog saw the big"), ["DET", "NOUN", "VERB", "DET", "NOUN"]
+    bare = wishes.tree(SPANS)
+    extra = wishes.tree(SPANS, tags).energy(*text) - bare.energy(*text)
+    wanted = WEIGHTS["leaves"] / WEIGHTS["pos"] * wishes.pos(tags).energy(*text)
+    assert extra.item() == pytest.approx(wanted.item(), rel=1e-4) and extra > 1
+    penn = wishes.tree("(X (NP (DT a) (NN b)) (VP (VBD c) (NP (DT d) (NN e))))".replace("(X ", "( "))
+    assert penn.energy(*text).item() == pytest.approx((bare.energy(*text) + extra).item(), rel=1e-5)
+    open_ones = wishes.tree("( (NP (_ a) (_ b)) (VP (_ c) (NP (_ d) (XX e))))")
+    assert open_ones.energy(*text).item() == pytest.approx(bare.energy(*text).item(), rel=1e-5)
+    with pytest.raises(ValueError, match="knows no tag 'FOO': choose"):
+        wishes.tree("(NP (FOO a) (NOUN b))")
 
 
 def test_a_value_that_can_be_written_steers_by_its_spelling_too(wishes: Wishes, word_lm: DiffusionLM) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from textdiff.text.classifier import TextClassifier, all_spans
 from textdiff.text.label_rows import first_tokens
 from textdiff.text.oracles import ParseOracle, TagOracle
+from textdiff.text.tag_patterns import fits
 from textdiff.text.trees import Span, labelled_f1
 from textdiff.text.vocabulary import Vocabulary
 
@@ -120,13 +121,16 @@ def value_check(reader: CleanReader, field: str, value: str) -> Check:
 
 
 def tag_checks(oracle: TagOracle, wanted: Sequence[str]) -> tuple[Check, Check]:
-    """The share of equal tags, from the first word to the last one wanted; and 1 where all the text's are."""
+    """The share of words, up to the last one wanted, with a tag as wanted; and 1 where all the text's are."""
 
     def share(texts: Sequence[str]) -> list[float]:
-        return [sum(map(str.__eq__, tags, wanted)) / len(wanted) for tags in oracle.tag(_words(texts))]
+        return [sum(map(fits, tags, wanted)) / len(wanted) for tags in oracle.tag(_words(texts))]
 
     def equal(texts: Sequence[str]) -> list[float]:
-        return [float(list(tags) == list(wanted)) for tags in oracle.tag(_words(texts))]
+        return [
+            float(len(tags) == len(wanted) and all(map(fits, tags, wanted)))
+            for tags in oracle.tag(_words(texts))
+        ]
 
     return share, equal
 

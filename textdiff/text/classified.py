@@ -17,6 +17,7 @@ from torch import Tensor
 
 from textdiff.text.classifier import TextClassifier, all_spans
 from textdiff.text.energies import TextEnergy
+from textdiff.text.tag_patterns import allowed
 
 
 class FieldIs(TextEnergy):
@@ -51,7 +52,7 @@ class TagsAre(TextEnergy):
 
     Args:
         classifier: with tags.
-        tags: one a token.
+        tags: one a token; "ADJ|NOUN" is one of these, "_" any.
 
     Raises:
         ValueError: if there are none, or the classifier does not know one; when called, if a text is shorter.
@@ -60,21 +61,24 @@ class TagsAre(TextEnergy):
     def __init__(self, classifier: TextClassifier, tags: Sequence[str]) -> None:
         if not tags:
             raise ValueError("There is no tag: give at least one.")
-        self.tags = [place_of(tag, classifier.config.tags, "tag") for tag in tags]
+        known = classifier.config.tags
+        self.allowed = torch.zeros(len(tags), len(known), dtype=torch.bool)
+        for place, tag in enumerate(tags):
+            self.allowed[place, allowed(tag, known)] = True
         self.classifier = classifier
 
     def __call__(self, p: Tensor, t: Tensor) -> Tensor:
         """As in `TextEnergy`."""
         hidden, attention_mask = self.classifier.read(p, t)
-        count = len(self.tags)
+        count = len(self.allowed)
         shortest = int(attention_mask.sum(1).min())
         if count > shortest:
             raise ValueError(
                 f"There are {count} tags for a text of {shortest} tokens: ask for a longer text."
             )
-        nats = -self.classifier.tag_logits(hidden[:, :count]).log_softmax(-1)
-        wanted = torch.tensor(self.tags, device=nats.device).expand(len(nats), -1)
-        return nats.gather(2, wanted[..., None])[..., 0].sum(1)
+        log_chances = self.classifier.tag_logits(hidden[:, :count]).log_softmax(-1)
+        wanted = self.allowed.to(log_chances.device)
+        return -log_chances.masked_fill(~wanted, -torch.inf).logsumexp(-1).sum(1)
 
 
 class SpansAre(TextEnergy):

@@ -36,7 +36,7 @@ class Makes(Protocol):
 
     def pos(self, tags: Sequence[str]) -> Any: ...
 
-    def tree(self, spans: Sequence[Span]) -> Any: ...
+    def tree(self, spans: Sequence[Span], tags: Sequence[str]) -> Any: ...
 
     def span(self, i: int, j: int, label: str) -> Any: ...
 
@@ -50,7 +50,7 @@ class Target:
     kind: str
     sentence: str = ""
     content: tuple[str, str] | None = None  # field, value
-    tags: tuple[str, ...] | None = None  # one a word
+    tags: tuple[str, ...] | None = None  # one a word; of a tree, those of its leaves
     tree: tuple[Span, ...] | None = None  # all labelled spans
     span: Span | None = None
     length: int | None = None  # words
@@ -60,10 +60,10 @@ class Target:
         found: dict[str, Any] = {}
         if self.content is not None:
             found["semantic"] = make.semantic(*self.content)
-        if self.tags is not None:
-            found["pos"] = make.pos(self.tags)
         if self.tree is not None:
-            found["tree"] = make.tree(self.tree)
+            found["tree"] = make.tree(self.tree, self.tags or ())
+        elif self.tags is not None:
+            found["pos"] = make.pos(self.tags)
         if self.span is not None:
             found["span"] = make.span(*self.span)
         if self.length is not None:
@@ -90,7 +90,7 @@ def draw_targets(
         n: how many.
         seed: of the choice.
         longest: words of a sentence, and the greatest length.
-        tagger: for kinds with tags, unless the texts have them.
+        tagger: for kinds with tags, unless the texts have them; where one is given, trees have tags too.
         parser: for kinds with trees and spans, unless the texts have them.
         training: sentences that targets must not be read off; white space does not count.
         usable: asked before a target is taken that was read off a sentence; False = another is.
@@ -174,12 +174,13 @@ def targets_of(kind: str, text: LabelledText, shared: frozenset[str] = frozenset
     ]
     words = len(text.text.split())
     spans = tuple(sorted(text.spans or ()))
+    tree = kind.endswith("tree")
     whole = Target(
         kind, text.text,
-        tags=text.tags if wants_tags(kind) else None, tree=spans if kind.endswith("tree") else None,
+        tags=text.tags if wants_tags(kind) or tree else None, tree=spans if tree else None,
         length=words if kind == "length" else None,
     )  # fmt: skip
-    if kind.endswith("tree") and not spans:
+    if tree and not spans:
         return []
     if kind.startswith("semantic"):
         return [replace(whole, content=pair) for pair in contents]
@@ -212,14 +213,15 @@ def annotated(
     Args:
         texts: words divided by white space.
         kind: one of `KINDS`.
-        tagger: of kinds with tags.
+        tagger: of kinds with tags; trees get them where there is one.
         parser: of kinds with trees and spans.
         progress: as in `oracle_labels.fill_in`.
 
     Raises:
         ValueError: if the oracle of the kind is missing.
     """
-    tags = wants_tags(kind) and any(text.tags is None for text in texts)
+    leaves = kind.endswith("tree") and tagger is not None
+    tags = (wants_tags(kind) or leaves) and any(text.tags is None for text in texts)
     spans = wants_spans(kind) and any(text.spans is None for text in texts)
     for wanted, oracle, name in ((tags, tagger, "tagger"), (spans, parser, "parser")):
         if wanted and oracle is None:

@@ -32,6 +32,7 @@ from textdiff.text.labelled import ABSENT
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.loading import CLASSIFIERS, find_classifiers
 from textdiff.text.oracles import ParseOracle, TagOracle, parser_by_name, tagger_by_name
+from textdiff.text.tag_patterns import of_tree
 from textdiff.text.trees import Span, check_spans, read_trees
 from textdiff.text.wish import WEIGHTS, Wish, agree, energy_of
 
@@ -138,7 +139,10 @@ class Wishes:
         return self._verdict("sentiment", SENTIMENT, known, f"sentiment {value}")
 
     def pos(self, tags: Sequence[str]) -> Wish:
-        """The text has these tags, one a word; success is the share of words that do."""
+        """The text has these tags, one a word; success is the share of words that do.
+
+        "ADJ|NOUN" is one of these, "_" any.
+        """
         self._needs_words("tags")
         classifier = self._with("tags", lambda config: bool(config.tags))
         energy = WEIGHTS["pos"] * TagsAre(classifier, tags)
@@ -147,17 +151,23 @@ class Wishes:
         size = (len(tags), len(tags))
         return Wish(f"pos {' '.join(tags)}", "pos", energy, size, success, strict, judged_by, tuple(tags))
 
-    def tree(self, tree: str | Sequence[Span]) -> Wish:
+    def tree(self, tree: str | Sequence[Span], tags: Sequence[str] = ()) -> Wish:
         """The text has this tree and no other constituents; success is the F1 of labelled brackets.
 
+        Tags at the tree's leaves steer too, if the classifier knows tags; they are not checked.
+
         Args:
-            tree: bracketed, "(S (NP (DET a) (NOUN dog)) (VP (VERB ran)))", of which words and tags do not
-                matter; or its spans, (start, end, label) in words.
+            tree: bracketed, "(S (NP (DET a) (NOUN dog)) (VP (VERB ran)))", of which words do not matter and a
+                tag may be _, any; or its spans, (start, end, label) in words.
+            tags: of the leaves, as for `pos`; by default those of a bracketed tree.
         """
         self._needs_words("trees")
         classifier = self._with("spans", lambda config: bool(config.spans))
-        spans, length = _tree_of(tree)
-        energy = WEIGHTS["tree"] * SpansAre(classifier, spans, whole=True)
+        spans, length, own = _tree_of(tree, classifier.config.tags)
+        tags = tags or own
+        energy: TextEnergy = WEIGHTS["tree"] * SpansAre(classifier, spans, whole=True)
+        if tags and classifier.config.tags:
+            energy = energy + WEIGHTS["leaves"] * TagsAre(classifier, tags)
         judged_by, oracle = self.parser or (THE_CLASSIFIER, self._reader(classifier))
         success, strict = tree_checks(oracle, spans, length)
         said = tree.split() if isinstance(tree, str) else [f"{i},{j},{label}" for i, j, label in spans]
@@ -271,15 +281,15 @@ def _named(oracle: str | Oracle | None, find: Callable[[str], Oracle]) -> tuple[
     return None if oracle is None else (type(oracle).__name__, oracle)
 
 
-def _tree_of(tree: str | Sequence[Span]) -> tuple[list[Span], int]:
-    """Spans of a tree and its number of words."""
+def _tree_of(tree: str | Sequence[Span], tags: Sequence[str]) -> tuple[list[Span], int, list[str]]:
+    """Spans of a tree, its number of words, and patterns of its tags, none if it has no leaves."""
     if isinstance(tree, str):
         trees = read_trees(tree)
         if len(trees) != 1:
             raise ValueError(
                 f"One tree is wanted, and {tree!r} has {len(trees)}: write (S (NP (DET a) (NOUN dog)))."
             )
-        return sorted(trees[0].spans), len(trees[0].words)
+        return sorted(trees[0].spans), len(trees[0].words), [of_tree(tag, tags) for tag in trees[0].tags]
     length = max((end for _, end, _ in tree), default=0)
     check_spans(tree, length)
-    return sorted(tree), length
+    return sorted(tree), length, []
