@@ -145,7 +145,6 @@ def plot(rows: Sequence[Row], target: str) -> None:
         axes.set(xlabel="calls of the denoiser", ylabel=label)
         axes.grid(alpha=0.3)
         axes.legend()
-    axes.set_yscale("log")
     figure.savefig(target, dpi=120)
 
 
