@@ -16,7 +16,7 @@ from textdiff.text.trees import check_spans
 # tree is thousands of spans, most of them unlabelled anyway. "spelling": that a semantic value is written out;
 # "unspelt": a semantic value that cannot be; "leaves": the tags of a tree.
 WEIGHTS = {
-    "semantic": 1.0, "spelling": 1.0, "unspelt": 6.0, "pos": 1.0, "tree": 3.0, "leaves": 1.0, "span": 8.0,
+    "semantic": 1.0, "spelling": 1.0, "unspelt": 6.0, "pos": 1.0, "tree": 3.0, "leaves": 1.0, "span": 10.0,
     "keywords": 1.0, "without": 1.0, "sentiment": 1.0, "label": 1.0,
 }  # fmt: skip
 OF_FIELDS = ("semantic", "sentiment", "label")
