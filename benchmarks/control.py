@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_facts, sampling_of
 
 if TYPE_CHECKING:
     from conditional_model import ConditionalWriter
@@ -87,15 +88,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="baselines of benchmarks/conditional.py",
     )
     add_control_options(parser)
-    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    add(
-        "--temperature",
-        type=float,
-        default=0.7,
-        help="below 1: likelier, less varied (default: 0.7; 1 = off)",
-    )
-    add("--seed", type=int, default=0, help="of targets and noise (default: 0)")
+    add_sampling_options(parser, seed_help="of targets and noise")
     add("--data-dir", default=DATA, help="folder with e2e/diffusion_lm (default: %(default)s)")
     add(
         "--json",
@@ -118,11 +111,10 @@ def main(argv: list[str] | None = None) -> None:
     check_control_options(args, args.kind)
     read_figures(args.json)
     file, training = target_files(str(Path(args.data_dir, VALIDATION)), None)
-    options = {"num_inference_steps": args.steps, "sampler": args.sampler, "temperature": args.temperature}
-    Sampling(seed=args.seed, **options)
+    Sampling(**sampling_of(args))
     writers = read_writers(args.conditional)
     lm, judge = DiffusionLM.from_pretrained(args.model), Judge.from_pretrained(args.judge)
-    setting = Setting.of(args, lm, judge, options)
+    setting = Setting.of(args, lm, judge, sampling_of(args, seeded=False))
     plan = {
         kind: setting.targets(kind, sizes_of(args)[0], file=file, training=training) for kind in args.kind
     }
@@ -216,8 +208,8 @@ def certificate(
     facts = {**control_facts(args), "guidance_scale": setting.guidance_scale}
     return birth_certificate(
         version=__version__, model=args.model, judge=args.judge, conditional=writer and writer.folder,
-        **facts, steps=args.steps, sampler=args.sampler or "the model's own", temperature=args.temperature,
-        seed=args.seed, training_sentences_left_out=training > 0, shares="0 to 1", lm_score="end token included",
+        **facts, **sampling_facts(args), seed=args.seed,
+        training_sentences_left_out=training > 0, shares="0 to 1", lm_score="end token included",
     )  # fmt: skip
 
 

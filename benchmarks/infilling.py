@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_facts, sampling_of
 
 if TYPE_CHECKING:
     from textdiff.text.infilling import Item
@@ -55,10 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=[1],
         help="candidates a blank, best counts (default: 1)",
     )
-    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
-    add("--seed", type=int, default=0, help="of sentences, spans and noise (default: 0)")
+    add_sampling_options(parser, seed_help="of sentences, spans and noise")
     add("--json", default="benchmarks/results/infill.json", help="file for all figures and all filled texts")
     return parser.parse_args(argv)
 
@@ -71,18 +69,18 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.reports import birth_certificate, check_target, listing, table, write_json
     from textdiff.text.evaluation import token_counts, training_texts
     from textdiff.text.language_model import DiffusionLM
+    from textdiff.text.sampling import Sampling
 
+    Sampling(**sampling_of(args))
     check_target(args.json)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
     sources = read_sources(args, model)
     counts = token_counts(model.vocabulary, training_texts(args.training_files))
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
-        sources=args.source, n=args.n, steps=args.steps,
-        held_out_only=args.held_out or None, nfe=args.steps + 1, seed=args.seed,
-        sampler=args.sampler or "the model's own",
-        temperature=args.temperature, candidates=args.candidates, middle=args.middle, masked=args.masked,
-        training_files=args.training_files,
+        sources=args.source, n=args.n, held_out_only=args.held_out or None,
+        **sampling_facts(args), nfe=args.steps + 1, seed=args.seed,
+        candidates=args.candidates, middle=args.middle, masked=args.masked, training_files=args.training_files,
     )  # fmt: skip
     results: dict[str, Any] = {}
     for name, items in sources.items():
@@ -118,10 +116,7 @@ def measure(
 
     from textdiff.text.infilling import compare_fillers, diffusion_fillers
 
-    options = {
-        "num_inference_steps": args.steps, "sampler": args.sampler,
-        "temperature": args.temperature,
-    }  # fmt: skip
+    options = sampling_of(args, seeded=False)
     started, fillers = perf_counter(), {}
     with tqdm(total=2 * len(args.candidates) * len(items), desc=name, unit="text", file=sys.stderr) as bar:
         for candidates in args.candidates:

@@ -7,9 +7,9 @@ r"""Text to text: ours beside an encoder-decoder of the same size, data and toke
 
 Tests: "tatoeba" and "multi30k" for de-en; "held-out", the pairs that training holds out, for every preset of
 pairs. BLEU and chrF are sacrebleu's, with its signatures; self-BLEU is that of the candidates of one source,
-the mean over sources. "Single" is one candidate of the likeliest length. Every source counts once, with all
-its references; those that are also sources in training are no test, and those beyond the window are left out for
-all models, and counted.
+the mean over sources. "Single" is one candidate of the likeliest length. --temperature is also the rival's. Every
+source counts once, with all its references; those that are also sources in training are no test, and those beyond
+the window are left out for all models, and counted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_facts, sampling_of
 
 if TYPE_CHECKING:
     from textdiff.text.language_model import DiffusionLM
@@ -62,9 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--limit", type=int, default=500, help="sources of each test at most, in random order (default: 500)")
     add("--num-samples", type=int, default=8, help="candidates for minimum Bayes risk (default: 8)")
     add("--source-guidance", type=float, default=1.0, help="of our model (default: 1 = off)")
-    add("--steps", type=int, default=16, help="denoising steps (default: 16)")
-    add("--temperature", type=float, default=0.7, help="of our samples and the rival's (default: 0.7)")
-    add("--seed", type=int, default=0, help="of noise and samples (default: 0)")
+    add_sampling_options(parser, steps=16, seed_help="of noise and samples")
     add("--json", default="benchmarks/results/text_to_text.json", help="file of figures; others' rows stay")
     return parser.parse_args(argv)
 
@@ -92,8 +91,8 @@ def main(argv: list[str] | None = None) -> None:
         rows += [row(args, name, who, one, fitting, left_out) for who, one in written.items()]
         shown[name] = samples(fitting, written)
     certificate = birth_certificate(
-        version=__version__, preset=args.preset, model=args.model, rival=args.rival, steps=args.steps,
-        nfe=(args.steps + 1) * (1 if args.source_guidance == 1 else 2), temperature=args.temperature,
+        version=__version__, preset=args.preset, model=args.model, rival=args.rival, **sampling_facts(args),
+        nfe=(args.steps + 1) * (1 if args.source_guidance == 1 else 2),
         source_guidance=args.source_guidance, candidates=args.num_samples, limit=args.limit, seed=args.seed,
     )  # fmt: skip
     record(args, certificate, rows, shown)
@@ -113,6 +112,7 @@ def checked(args: argparse.Namespace) -> Preset:
         FileNotFoundError: for a model that is not trained yet.
     """
     from textdiff.text.presets import PRESETS
+    from textdiff.text.sampling import Sampling
 
     able = [name for name, preset in PRESETS.items() if preset.pairs is not None]
     if args.preset not in able:
@@ -128,6 +128,7 @@ def checked(args: argparse.Namespace) -> Preset:
             raise ValueError(
                 f"--{name.replace('_', '-')} is {getattr(args, name)}: give a number above zero."
             )
+    Sampling(**sampling_of(args))
     args.model = args.model or f"runs/{args.preset}"
     args.rival = None if args.rival == "none" else args.rival or f"runs/{args.preset}-marian"
     makers = {args.model: "scripts/train.py --use-cpu", args.rival: "benchmarks/encoder_decoder.py"}
@@ -198,10 +199,7 @@ def all_written(args: argparse.Namespace, model: DiffusionLM, sources: list[str]
 
 def ours(args: argparse.Namespace, model: DiffusionLM, sources: list[str], **how: Any) -> Written:
     """Our model's targets."""
-    options: RewriteOptions = {
-        "num_inference_steps": args.steps, "temperature": args.temperature, "seed": args.seed,
-        "source_guidance": args.source_guidance, **how,
-    }  # fmt: skip
+    options: RewriteOptions = {**sampling_of(args), "source_guidance": args.source_guidance, **how}
     started = perf_counter()
     drawn = model.rewriter().samples(sources, options)
     return chosen(drawn, started)

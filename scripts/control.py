@@ -19,9 +19,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_of
 
 if TYPE_CHECKING:
     from textdiff.metrics.judge import Judge
+    from textdiff.text.sampling import Options
     from textdiff.text.steered import Candidate
     from textdiff.text.wishes import Wish, Wishes
 
@@ -51,9 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--judge", metavar="FOLDER", help=f"causal model that charges for texts (default: {OWN_BOUND})")
     add("--num-samples", type=int, default=16, help="texts to draw (default: 16), shown once each")
     add("--guidance-scale", type=float, default=3.0, help="how strongly to steer (default: 3; 0 = off)")
-    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--temperature", type=float, default=0.7, help="below 1: likelier, duller (default: 0.7; 1 = off)")
-    add("--seed", type=int, default=0, help="same seed, same texts (default: 0)")
+    add_sampling_options(parser)
     add("--json", action="store_true", help="print one JSON object")
     return parser.parse_args(argv)
 
@@ -156,11 +156,10 @@ def main(argv: list[str] | None = None) -> None:
 
     model = DiffusionLM.from_pretrained(args.model)
     wishes = wished(args, Wishes.for_model(model, args.classifier, args.tagger, args.parser))
+    options: Options = {**sampling_of(args), "guidance_scale": args.guidance_scale}
     found = steer(
-        model, wishes, prompt=args.text, num_samples=args.num_samples, judge=load_judge(args.judge),
-        guidance_scale=args.guidance_scale, num_inference_steps=args.steps, temperature=args.temperature,
-        seed=args.seed,
-    )  # fmt: skip
+        model, wishes, prompt=args.text, num_samples=args.num_samples, judge=load_judge(args.judge), **options
+    )
     judges = {**{wish.name: wish.judged_by for wish in wishes}, "fluency": args.judge or OWN_BOUND}
     failures = failed(found)
     said = as_json(found, judges, list(failures)) if args.json else report(found, judges)

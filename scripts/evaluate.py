@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_facts, sampling_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -47,10 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--training-files", nargs="+", metavar="FILE", help="the model's training text, for copies and counts")
     add("--levels", type=int, default=32, help="bound: noise levels a text (default: 32)")
     add("--num-samples", type=int, help="texts to draw (default: 200); infill: candidates (default: 1)")
-    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
-    add("--seed", type=int, default=0, help="of texts and noise (default: 0)")
+    add_sampling_options(parser, seed_help="of texts and noise")
     add("--batch-size", type=int, default=32, help="texts the judge reads at once (default: 32)")
     add("--predictions", metavar="FILE", help="compare: one text a line")
     add("--references", metavar="FILE", help="compare: one text a line")
@@ -90,7 +88,7 @@ def task_samples(args: argparse.Namespace) -> Report:
     judge, model = load_judge(args), load_model(args)
     calls = math.ceil(count / CANDIDATES_AT_ONCE) * (args.steps + 1)
     with progress(calls, "call") as bar, on_every_call(model.denoiser, bar.update):
-        texts = model.generate(count, seed=args.seed, **sampling_options(args))
+        texts = model.generate(count, **sampling_of(args))
     return measured(args, texts, judge), {"samples": texts}
 
 
@@ -122,7 +120,8 @@ def task_infill(args: argparse.Namespace) -> Report:
     counts = token_counts(model.vocabulary, training(args) or ())
     candidates = 1 if args.num_samples is None else args.num_samples
     with progress(2 * len(items), "text") as bar:
-        fillers = diffusion_fillers(model, num_samples=candidates, tick=bar.update, **sampling_options(args))
+        options = sampling_of(args, seeded=False)
+        fillers = diffusion_fillers(model, num_samples=candidates, tick=bar.update, **options)
         rows, shown = compare_fillers(
             items, fillers, judge, model.vocabulary, counts,
             temperature=args.temperature, seed=args.seed, batch_size=args.batch_size,
@@ -152,7 +151,8 @@ def task_control(args: argparse.Namespace) -> Report:
     """Success and fluency of one kind of control, beside the same model without it."""
     from textdiff.text.control_task import control_report
 
-    return control_report(args, load_model(args), load_judge(args), sampling_options(args), progress)
+    options = sampling_of(args, seeded=False)
+    return control_report(args, load_model(args), load_judge(args), options, progress)
 
 
 TASKS: dict[str, Callable[[argparse.Namespace], Report]] = {
@@ -193,7 +193,7 @@ def load_model(args: argparse.Namespace) -> DiffusionLM:
     from textdiff.text.language_model import DiffusionLM
     from textdiff.text.sampling import Sampling
 
-    Sampling(seed=args.seed, **sampling_options(args))
+    Sampling(**sampling_of(args))
     return DiffusionLM.from_pretrained(args.model)
 
 
@@ -204,14 +204,6 @@ def load_judge(args: argparse.Namespace) -> Any:
     from textdiff.metrics.judge import Judge
 
     return Judge.from_pretrained(args.judge)
-
-
-def sampling_options(args: argparse.Namespace) -> dict[str, Any]:
-    """How to sample, in the library's words."""
-    return {
-        "num_inference_steps": args.steps, "sampler": args.sampler,
-        "temperature": args.temperature,
-    }  # fmt: skip
 
 
 def cut_file(args: argparse.Namespace, model: DiffusionLM | None) -> list[str]:
@@ -263,8 +255,7 @@ def certificate(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     if args.task in ("bound", "samples", "infill", "control") or args.model:
         facts = {"model": args.model or "english (bundled)", **facts}
     if args.task in ("samples", "infill", "control"):
-        facts |= {"steps": args.steps, "nfe": args.steps + 1, "sampler": args.sampler or "the model's own"}
-        facts["temperature"] = args.temperature
+        facts |= {**sampling_facts(args), "nfe": args.steps + 1}
     own = {"bound": {"levels": args.levels}, "infill": {"candidates": args.num_samples or 1}}
     facts |= own.get(args.task, control_facts(args) if args.task == "control" else {})
     return birth_certificate(version=__version__, **facts)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_of
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -24,10 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--num-samples", type=int, default=4, help="texts to draw (default: 4)")
     add("--prompt", help="beginning to go on from; it comes back unchanged")
     add("--length", help="tokens to write, such as 20 or 8-16 (default: as in the training data)")
-    add("--steps", type=int, default=64, help="denoising steps (default: 64)")
-    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
-    add("--seed", type=int, default=0, help="same seed, same texts (default: 0)")
+    add_sampling_options(parser, steps=64)
     add("--json", action="store_true", help="print one JSON string a text")
     add("--show-steps", action="store_true", help="print the first text coming out of the noise, on stderr")
     return parser.parse_args(argv)
@@ -61,10 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.text.language_model import DiffusionLM
 
     model = DiffusionLM.from_pretrained(args.model)
-    options = {
-        "num_inference_steps": args.steps, "sampler": args.sampler, "seed": args.seed,
-        "temperature": args.temperature,
-    }  # fmt: skip
+    options = sampling_of(args)
     if args.show_steps:
         show_steps(model.generate_steps(1, length=length, **options))
     if args.prompt is not None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,10 +82,7 @@ def add_caption_options(parser: argparse.ArgumentParser) -> None:
     option("--model", help="model folder, hub id or bundled name (default: caption-digits)")
     option("--num-samples", type=int, default=1, help="captions of each picture (default: 1)")
     option("--guidance-scale", type=float, default=1.0, help="above 1: closer to the picture (default: 1)")
-    option("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    option("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    option("--temperature", type=float, default=0.7, help="below 1: likelier captions (default: 0.7)")
-    option("--seed", type=int, default=0, help="same seed, same captions (default: 0)")
+    add_sampling_options(parser, seed_help="same seed, same captions")
     option("--json", action="store_true", help="print one JSON object a picture")
 
 
@@ -94,9 +92,8 @@ def caption(args: argparse.Namespace) -> None:
 
     count = args.num_samples
     written = Captioner.from_pretrained(args.model).caption(
-        args.image, num_samples=count, picture_guidance=args.guidance_scale, num_inference_steps=args.steps,
-        sampler=args.sampler, temperature=args.temperature, seed=args.seed,
-    )  # fmt: skip
+        args.image, num_samples=count, picture_guidance=args.guidance_scale, **sampling_of(args)
+    )
     found = {i: written[i * count : (i + 1) * count] for i in range(len(args.image))}
     if args.json:
         rows = [{"image": path, "captions": found[i]} for i, path in enumerate(args.image)]

@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_of
 
 if TYPE_CHECKING:
     from textdiff.text.language_model import DiffusionLM, Infill
@@ -30,11 +31,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", help="model folder, hub id or name of a bundled model (default: the bundled English model)")
     add("--num-samples", type=int, default=16, help="candidates to draw (default: 16); equal ones are shown once")
-    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    add("--temperature", type=float, default=0.7, help="below 1: likelier, less varied (default: 0.7; 1 = off)")
     add("--rank", default="bound", help="bound (likelihood, default) or mbr (minimum Bayes risk)")
-    add("--seed", type=int, default=0, help="same seed, same fills (default: 0)")
+    add_sampling_options(parser, seed_help="same seed, same fills")
     add("--json", action="store_true", help="print one JSON object a text")
     add("--show-steps", action="store_true", help="print a candidate coming out of the noise, on stderr")
     return parser.parse_args(argv)
@@ -54,11 +52,7 @@ def read_lines(path: str) -> list[str]:
 
 def show_steps(model: DiffusionLM, text: str, args: argparse.Namespace) -> None:
     """Print what the first candidate reads at every step."""
-    steps = model.infill_steps(
-        text, num_inference_steps=args.steps, sampler=args.sampler, seed=args.seed,
-        temperature=args.temperature,
-    )  # fmt: skip
-    for number, (reading,) in enumerate(steps, start=1):
+    for number, (reading,) in enumerate(model.infill_steps(text, **sampling_of(args)), start=1):
         sys.stderr.write(f"{number:4d}  {' '.join(reading.split())}\n")
         sys.stderr.flush()
 
@@ -93,10 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     for text in progress:
         if args.show_steps:
             show_steps(model, text, args)
-        found = model.infill(
-            text, num_samples=args.num_samples, num_inference_steps=args.steps, sampler=args.sampler, rank=args.rank,
-            seed=args.seed, temperature=args.temperature,
-        )  # fmt: skip
+        found = model.infill(text, num_samples=args.num_samples, rank=args.rank, **sampling_of(args))
         sys.stdout.write(report(text, found, as_json=args.json) + "\n")
         sys.stdout.flush()
 

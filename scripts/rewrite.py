@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from textdiff.cli import run
+from textdiff.text.sampling_options import add_sampling_options, sampling_of
 
 if TYPE_CHECKING:
     from textdiff.text.rewriting import Rewrite, RewriteOptions
@@ -52,15 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         help="take so many of the likeliest lengths in turn (default: draw lengths)",
     )
-    add("--steps", type=int, default=32, help="denoising steps (default: 32)")
-    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    add(
-        "--temperature",
-        type=float,
-        default=0.7,
-        help="below 1: likelier, less varied (default: 0.7; 1 = off)",
-    )
-    add("--seed", type=int, default=0, help="same seed, same targets (default: 0)")
+    add_sampling_options(parser, seed_help="same seed, same targets")
     add("--json", action="store_true", help="one JSON object a source, with all its candidates, best first")
     return parser.parse_args(argv)
 
@@ -69,8 +62,7 @@ def options(args: argparse.Namespace) -> RewriteOptions:
     """How to rewrite, in the library's words."""
     return {
         "num_samples": args.num_samples, "rank": args.rank, "source_guidance": args.source_guidance,
-        "length": args.length, "length_candidates": args.length_candidates, "num_inference_steps": args.steps,
-        "sampler": args.sampler, "temperature": args.temperature, "seed": args.seed,
+        "length": args.length, "length_candidates": args.length_candidates, **sampling_of(args),
     }  # fmt: skip
 
 

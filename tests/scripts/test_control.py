@@ -16,6 +16,7 @@ from textdiff.text.classifier import TextClassifier
 from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.parser import Parser
+from textdiff.text.sampling import TEXT_SAMPLERS
 from textdiff.text.tagger import Tagger
 from textdiff.text.tokenizer import train_word_level
 from textdiff.text.words import EncoderShape
@@ -112,6 +113,19 @@ def test_from_the_shell(shell: Callable, words: str) -> None:
     assert rows[0].split()[:2] == ["1.00", "1.00"] and "  We saw " in rows[0] and " dog" in rows[0]
 
 
+@pytest.mark.parametrize("sampler", TEXT_SAMPLERS)
+def test_wishes_are_granted_under_every_sampler(
+    words: str, capsys: pytest.CaptureFixture[str], sampler: str
+) -> None:
+    how = ["--sampler", sampler, "--order", "random", "--json"]
+    granted = []
+    for scale in ("0", "20"):
+        main(["--model", words, "--keywords", "dog", "--length", "6", "--guidance-scale", scale, *how, *FAST])
+        found = json.loads(capsys.readouterr().out)["candidates"]
+        granted.append([one["controls"]["keywords dog"] for one in found])
+    assert min(granted[0]) == 0 and min(granted[1]) == 1
+
+
 def test_a_failure_is_said_and_its_best_attempt_shown(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--model", words, "--text", "The dog", "--without", "dog", "--length", "3", *FAST])
     printed = capsys.readouterr()
@@ -177,6 +191,7 @@ BAD = [
     (["--length", "3", "--parser", "nltk:en"], "Unknown oracle 'nltk:en'"),
     (["--length", "3", "--judge", "nowhere/at/all"], "nowhere/at/all"),
     (["--length", "3", "--steps", "0"], "num_inference_steps is 0"),
+    (["--length", "3", "--sampler", "euler"], "choose categorical, ddim, ddpm, dpmpp_2m, churn"),
     (["--length", "3", "--num-samples", "0"], "num_samples is 0"),
     (["--length", "3", "--guidance-scale", "-1"], "guidance_scale is -1.0"),
     (["--length", "3", "--seed", "-1"], "The seed is -1"),

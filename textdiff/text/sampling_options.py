@@ -1,0 +1,52 @@
+"""Options of the commands that draw texts: steps, sampler, temperature, order and seed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textdiff.text.sampling import Options
+
+
+def add_sampling_options(
+    parser: argparse.ArgumentParser, *, steps: int = 32, seed_help: str = "same seed, same texts"
+) -> None:
+    """The options that all such commands have.
+
+    Args:
+        parser: of the command.
+        steps: default of --steps.
+        seed_help: what the seed is of, or does, in the command's own words.
+    """
+    add = parser.add_argument
+    add("--steps", type=int, default=steps, help=f"denoising steps (default: {steps})")
+    add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
+    likelier = "below 1: likelier, less varied (default: 0.7; 1 = off)"
+    add("--temperature", type=float, default=0.7, help=likelier)
+    add("--order", default="spread", help="in which tokens leave the noise: spread (default) or random")
+    add("--seed", type=int, default=0, help=f"{seed_help} (default: 0)")
+
+
+def sampling_of(args: argparse.Namespace, *, seeded: bool = True) -> Options:
+    """How to sample, in the library's words; unchecked: `sampling.Sampling` refuses what is bad.
+
+    Args:
+        args: with the options of `add_sampling_options`.
+        seeded: whether the seed is among them; not for calls that give every text a seed of its own.
+    """
+    options: Options = {
+        "num_inference_steps": args.steps, "sampler": args.sampler, "temperature": args.temperature,
+        "order": args.order,
+    }  # fmt: skip
+    if seeded:
+        options["seed"] = args.seed
+    return options
+
+
+def sampling_facts(args: argparse.Namespace) -> dict[str, Any]:
+    """What a certificate says of these options, the seed apart."""
+    return {
+        "steps": args.steps, "sampler": args.sampler or "the model's own", "order": args.order,
+        "temperature": args.temperature,
+    }  # fmt: skip
