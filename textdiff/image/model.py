@@ -26,6 +26,9 @@ from textdiff.image.loading import MODEL_TYPE
 from textdiff.image.unet import UNet, UNetConfig
 
 
+LEAST_SIGMA = {"x0": 0.05}  # where a prediction's error in x0 stays finite, that of v must (arXiv 2511.13720)
+
+
 class ImageDiffusionConfig(PreTrainedConfig):
     """Shape of the network (`UNetConfig`'s fields) and of its training.
 
@@ -108,7 +111,8 @@ class ImageDiffusionModel(PreTrainedModel):
         told = labels if self.config.num_classes else None
         x0_hat = as_denoiser(self.unet, self.scheduler, told, seen)(x_t, t, None)
         square = (x0_hat - pixel_values).pow(2)
-        variance = levels_at(self.scheduler, t, x_t).sigma.pow(2).clamp(min=1e-8)
+        least = LEAST_SIGMA.get(self.config.prediction, 1e-4)
+        variance = levels_at(self.scheduler, t, x_t).sigma.clamp(min=least).pow(2)
         loss = (square / variance.to(square.dtype)).mean()  # |v - v_hat| = |x0 - x0_hat| / sigma
         return ImageDiffusionOutput(loss=loss, mse=square.mean().detach())
 
