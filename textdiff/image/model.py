@@ -25,7 +25,6 @@ from textdiff.image.curve import image_curve
 from textdiff.image.loading import MODEL_TYPE
 from textdiff.image.unet import UNet, UNetConfig
 
-
 LEAST_SIGMA = {"x0": 0.05}  # where a prediction's error in x0 stays finite, that of v must (arXiv 2511.13720)
 
 
