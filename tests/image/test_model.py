@@ -30,6 +30,17 @@ def test_the_untrained_loss_is_the_mean_square_of_v() -> None:
     assert float(output.loss) == pytest.approx(wanted, rel=0.02)
 
 
+def test_the_weight_of_a_predicted_x0_is_bounded() -> None:
+    x0 = torch.rand(8192, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    model = make(prediction="x0").eval()
+    with torch.no_grad():
+        output = model(x0)  # x0_hat = 0
+    sigma = model.scheduler.alpha_sigma(torch.linspace(0, 1, 4001, dtype=torch.float64))[1]
+    wanted = float((x0.square().mean() / sigma.clamp(min=0.05) ** 2).mean())
+    assert float(output.loss) == pytest.approx(wanted, rel=0.02)
+    assert wanted < 0.2 * float((x0.square().mean() / sigma**2).mean())
+
+
 @pytest.mark.parametrize("prediction", ["v", "eps", "x0"])
 def test_a_rows_loss_depends_on_its_index_alone(prediction: str) -> None:
     model = make(prediction=prediction).eval()
