@@ -25,7 +25,8 @@ from textdiff.image.curve import image_curve
 from textdiff.image.loading import MODEL_TYPE
 from textdiff.image.unet import UNet, UNetConfig
 
-LEAST_SIGMA = {"x0": 0.05}  # where a prediction's error in x0 stays finite, that of v must (arXiv 2511.13720)
+# A predicted x0 keeps some error at any noise level, and its loss is divided by sigma^2: by this at least.
+LEAST_SIGMA = {"x0": 0.05}  # as in arXiv 2511.13720
 
 
 class ImageDiffusionConfig(PreTrainedConfig):
