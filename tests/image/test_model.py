@@ -8,7 +8,7 @@ import torch
 
 from textdiff.image.data import PictureRows, Pictures
 from textdiff.image.image_diffusion import ImageDiffusion
-from textdiff.image.model import ImageDiffusionConfig, ImageDiffusionModel
+from textdiff.image.model import LEAST_SIGMA, ImageDiffusionConfig, ImageDiffusionModel
 
 SMALL = {"image_size": 8, "width": 16, "heads": 2, "num_classes": 2}
 
@@ -36,7 +36,7 @@ def test_the_weight_of_a_predicted_x0_is_bounded() -> None:
     with torch.no_grad():
         output = model(x0)  # x0_hat = 0
     sigma = model.scheduler.alpha_sigma(torch.linspace(0, 1, 4001, dtype=torch.float64))[1]
-    wanted = float((x0.square().mean() / sigma.clamp(min=0.05) ** 2).mean())
+    wanted = float((x0.square().mean() / sigma.clamp(min=LEAST_SIGMA["x0"]) ** 2).mean())
     assert float(output.loss) == pytest.approx(wanted, rel=0.02)
 
 
