@@ -1,5 +1,6 @@
-"""The bundled models of composed digits: what one draws, the judge and the other one read."""
+"""The bundled models with captions: what one draws, the judge and the other one read; colours of emoji."""
 
+import numpy as np
 import pytest
 
 from textdiff.cross_modal.captioner import Captioner
@@ -37,3 +38,20 @@ def test_a_caption_comes_back_from_its_picture(drawn: list) -> None:
     wanted = [read_composition(caption).cells() for caption in CAPTIONS for _ in range(EACH)]
     same = [set(read_composition(own).cells()) == set(given) for own, given in zip(written, wanted, strict=True)]
     assert sum(same) / len(same) > 0.7
+
+
+HEARTS = {"yellow": (255, 202, 40), "blue": (41, 130, 255), "green": (120, 190, 60), "purple": (170, 71, 188)}
+
+
+def test_hearts_have_the_colour_of_their_caption() -> None:
+    if not (BUNDLED / "emoji" / "config.json").is_file():
+        pytest.skip("needs the bundled model emoji, which benchmarks/ship_images.py writes: it is not there")
+    model = TextToImage.from_pretrained("emoji")
+    captions = [f"{name} heart" for name in HEARTS]
+    drawn = model.generate(captions, guidance_scale=1.5, num_inference_steps=12, seed=0)
+    wanted = np.array(list(HEARTS.values()))
+    for place, picture in enumerate(drawn):
+        pixels = np.asarray(picture.convert("RGB"), dtype=float).reshape(-1, 3)
+        ink = pixels[pixels.min(1) < 200].mean(0)
+        assert np.square(wanted - ink).sum(1).argmin() == place
+        assert 0.2 < (pixels.min(1) < 200).mean() < 0.8
