@@ -63,12 +63,12 @@ def test_composed_digits_train_and_a_stopped_run_goes_on(small, command, place, 
 
 
 def test_pictures_with_captions_train(small, command, place, tmp_path) -> None:
-    main(command(tmp_path / "run", "emoji", place / "captioned.npz", 8))
+    main(command(tmp_path / "run", "emoji", place / "captioned.npz", 16))
     model = TextToImage.from_pretrained(tmp_path / "run")
     assert model.words.known == ["blue", "cat", "dog", "red"]
     assert model.generate("blue dog", num_inference_steps=2, seed=0)[0].mode == "RGB"
     with pytest.raises(ValueError, match="holds a run with other settings \\(learning_rate\\)"):
-        main(command(tmp_path / "run", "emoji", place / "captioned.npz", 8, "--learning-rate", "0.1"))
+        main(command(tmp_path / "run", "emoji", place / "captioned.npz", 16, "--learning-rate", "0.1"))
 
 
 @pytest.mark.parametrize(
