@@ -179,7 +179,8 @@ def training(trained: Table, facts: Table) -> str:
     preset, seconds = trained["preset"], trained["seconds"]
     lasted = "in several sittings" if seconds is None else f"in {round(seconds / 60)} minutes"
     return (
-        f"{facts.get('before', '')}`{facts['command']}`: {preset['max_steps']:,} steps of {preset['batch_size']} pictures, "
+        f"{facts.get('before', '')}`{facts['command']}`: "
+        f"{preset['max_steps']:,} steps of {preset['batch_size']} pictures, "
         f"{trained['pictures_seen']:,} in all of {trained['pictures']:,} different ones, {lasted}; averaged weights. "
         f"The validation loss ended at {trained['validation']['eval_loss']:.4f} "
         f"({facts.get('loss', 'mean square of v')}). "
