@@ -51,7 +51,7 @@ FLOORS = {
         "language_model": 6, "infilling": 5, "run": 5,
         "classifier_config": 1, "classifier": 2, "labelled": 2, "classified": 3, "label_rows": 3,
         "classifier_training": 7,
-        "trees": 0, "penn_tags": 0, "tag_patterns": 1, "treebanks": 1, "words": 1, "word_model": 3, "tagger": 4,
+        "trees": 0, "penn_tags": 0, "tag_patterns": 2, "treebanks": 1, "words": 1, "word_model": 3, "tagger": 4,
         "parser": 4,
         "oracles": 5, "oracle_training": 5, "dependency_trees": 2, "phrase_trees": 3, "oracle_labels": 6,
         "checks": 6, "wish": 7, "wishes": 8, "steered": 9,

@@ -54,7 +54,7 @@ def test_the_plot_has_a_line_for_each_sampler_and_the_floor(load, tmp_path, monk
     lines = {line.get_label(): line.get_xydata().tolist() for line in accuracy.lines}
     assert lines["ddim"] == [[5, 0.8], [9, 0.9]] and lines["ddpm"] == [[5, 0.7]]
     assert [y for _, y in lines["training digits"]] == [0.99, 0.99]
-    assert {line.get_label() for line in distance.lines} == set(lines)
+    assert {line.get_label() for line in distance.lines} == set(lines) and distance.get_yscale() == "linear"
     assert distance.lines[0].get_xydata().tolist() == [[5, 60.0], [9, 30.0]]
 
 

@@ -134,6 +134,8 @@ def test_the_tags_of_a_tree_steer_too(wishes: Wishes, word_lm: DiffusionLM) -> N
     assert penn.energy(*text).item() == pytest.approx((bare.energy(*text) + extra).item(), rel=1e-5)
     open_ones = wishes.tree("( (NP (_ a) (_ b)) (VP (_ c) (NP (_ d) (XX e))))")
     assert open_ones.energy(*text).item() == pytest.approx(bare.energy(*text).item(), rel=1e-5)
+    longer = wishes.tree(SPANS, [*tags, "VERB"])  # a word behind the last span
+    assert longer.energy(*text).item() == pytest.approx((bare.energy(*text) + extra).item(), rel=1e-5)
     with pytest.raises(ValueError, match="knows no tag 'FOO': choose"):
         wishes.tree("(NP (FOO a) (NOUN b))")
 

@@ -25,9 +25,9 @@ from textdiff.image.curve import image_curve
 from textdiff.image.loading import MODEL_TYPE
 from textdiff.image.unet import UNet, UNetConfig
 
-# A predicted x0 keeps some error at any noise level, and its loss is divided by sigma^2: by this one's at least, or
-# fine grain is all that is learned (weights of 1 to 6, near those of arXiv 2303.09556 at its gamma of 5).
-LEAST_SIGMA = {"x0": 0.4}
+# The loss divides by sigma^2, by this one's at least. A predicted x0 keeps some error at any level, and fine grain
+# would be all it learns: its weight is min(SNR, 5.25) + 1, truncated as in arXiv 2303.09556.
+LEAST_SIGMA = {"v": 1e-4, "eps": 1e-4, "x0": 0.4}
 
 
 class ImageDiffusionConfig(PreTrainedConfig):
@@ -112,7 +112,7 @@ class ImageDiffusionModel(PreTrainedModel):
         told = labels if self.config.num_classes else None
         x0_hat = as_denoiser(self.unet, self.scheduler, told, seen)(x_t, t, None)
         square = (x0_hat - pixel_values).pow(2)
-        least = LEAST_SIGMA.get(self.config.prediction, 1e-4)
+        least = LEAST_SIGMA[self.config.prediction]
         variance = levels_at(self.scheduler, t, x_t).sigma.clamp(min=least).pow(2)
         loss = (square / variance.to(square.dtype)).mean()  # |v - v_hat| = |x0 - x0_hat| / sigma
         return ImageDiffusionOutput(loss=loss, mse=square.mean().detach())

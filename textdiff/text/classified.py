@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from textdiff.text.classifier import TextClassifier, all_spans
+from textdiff.text.classifier_config import place_of
 from textdiff.text.energies import TextEnergy
 from textdiff.text.tag_patterns import allowed
 
@@ -132,15 +133,3 @@ class SpansAre(TextEnergy):
         wanted = torch.tensor(labels, device=p.device).expand(len(nats), -1)
         each = nats.gather(2, wanted[..., None])[..., 0]
         return torch.where(ends <= lengths[:, None], each, 0.0).sum(1)
-
-
-def place_of(name: str, names: Sequence[str], kind: str) -> int:
-    """Where a name stands among those that a classifier knows.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    if name not in names:
-        known = f"choose {', '.join(names)}" if names else "it has not learned any"
-        raise ValueError(f"This classifier knows no {kind} {name!r}: {known}.")
-    return list(names).index(name)

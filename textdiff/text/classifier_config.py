@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -87,3 +87,15 @@ def fingerprint(vocabulary: Vocabulary) -> str:
     """SHA-256 of which token has which id: the same for all models that share a vocabulary."""
     tokens = sorted(vocabulary.tokenizer.get_vocab().items(), key=lambda item: item[1])
     return hashlib.sha256(json.dumps(tokens).encode("utf-8")).hexdigest()
+
+
+def place_of(name: str, names: Sequence[str], kind: str, *, other: str = "") -> int:
+    """Where a name stands among those that a classifier knows; `other`: what else may be said, for the error.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if name not in names:
+        known = f"choose {', '.join(names)}{other}" if names else "it has not learned any"
+        raise ValueError(f"This classifier knows no {kind} {name!r}: {known}.")
+    return list(names).index(name)

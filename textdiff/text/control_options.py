@@ -40,6 +40,11 @@ def check_kind(kind: str) -> str:
     return kind
 
 
+def has_tree(kind: str) -> bool:
+    """Whether targets of a kind have a tree, with the tags of its leaves where there is a tagger."""
+    return kind.endswith("tree")
+
+
 def wants_tags(kind: str) -> bool:
     """Whether targets of a kind need a tagger."""
     return kind.endswith("pos")

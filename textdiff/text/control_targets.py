@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from textdiff.text.checks import stands
-from textdiff.text.control_options import KINDS, check_kind, wants_spans, wants_tags
+from textdiff.text.control_options import KINDS, check_kind, has_tree, wants_spans, wants_tags
 from textdiff.text.labelled import LabelledText
 from textdiff.text.oracle_labels import Progress, fill_in, in_silence
 from textdiff.text.oracles import ParseOracle, TagOracle
@@ -174,7 +174,7 @@ def targets_of(kind: str, text: LabelledText, shared: frozenset[str] = frozenset
     ]
     words = len(text.text.split())
     spans = tuple(sorted(text.spans or ()))
-    tree = kind.endswith("tree")
+    tree = has_tree(kind)
     whole = Target(
         kind, text.text,
         tags=text.tags if wants_tags(kind) or tree else None, tree=spans if tree else None,
@@ -220,7 +220,7 @@ def annotated(
     Raises:
         ValueError: if the oracle of the kind is missing.
     """
-    leaves = kind.endswith("tree") and tagger is not None
+    leaves = has_tree(kind) and tagger is not None
     tags = (wants_tags(kind) or leaves) and any(text.tags is None for text in texts)
     spans = wants_spans(kind) and any(text.spans is None for text in texts)
     for wanted, oracle, name in ((tags, tagger, "tagger"), (spans, parser, "parser")):

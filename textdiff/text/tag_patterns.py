@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textdiff.text.classifier_config import place_of
 from textdiff.text.penn_tags import BY_TAG
 from textdiff.text.trees import UNKNOWN_TAG
 
@@ -18,12 +19,7 @@ def allowed(pattern: str, tags: Sequence[str]) -> list[int]:
     """
     if pattern == ANY_TAG:
         return list(range(len(tags)))
-    named = pattern.split(OR)
-    for tag in named:
-        if tag not in tags:
-            known = f"choose {', '.join(tags)}, or {ANY_TAG} for any" if tags else "it has not learned any"
-            raise ValueError(f"This classifier knows no tag {tag!r}: {known}.")
-    return [place for place, tag in enumerate(tags) if tag in named]
+    return sorted({place_of(tag, tags, "tag", other=f", or {ANY_TAG} for any") for tag in pattern.split(OR)})
 
 
 def fits(tag: str, pattern: str) -> bool:

@@ -159,12 +159,13 @@ class Wishes:
         Args:
             tree: bracketed, "(S (NP (DET a) (NOUN dog)) (VP (VERB ran)))", of which words do not matter and a
                 tag may be _, any; or its spans, (start, end, label) in words.
-            tags: of the leaves, as for `pos`; by default those of a bracketed tree.
+            tags: of the leaves, as for `pos`; by default those of a bracketed tree. Words behind the last span
+                are not part of the tree.
         """
         self._needs_words("trees")
         classifier = self._with("spans", lambda config: bool(config.spans))
         spans, length, own = _tree_of(tree, classifier.config.tags)
-        tags = tags or own
+        tags = (tags or own)[:length]
         energy: TextEnergy = WEIGHTS["tree"] * SpansAre(classifier, spans, whole=True)
         if tags and classifier.config.tags:
             energy = energy + WEIGHTS["leaves"] * TagsAre(classifier, tags)
