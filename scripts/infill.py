@@ -43,6 +43,8 @@ def read_lines(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8") as file:
             lines = [line.rstrip("\r\n") for line in file if line.strip()]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"No file {path}: give a UTF-8 text file with one text a line.") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert it, for example with iconv.") from error
     if not lines:

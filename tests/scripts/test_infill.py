@@ -97,7 +97,7 @@ def test_a_file_of_texts(untrained: str, tmp_path: Path, capsys: pytest.CaptureF
         (["--text", "[MASK]", "--rank", "x"], "bound or mbr"),
         (["--text", "[MASK]", "--model", "nowhere/at/all"], "No model folder"),
         (["--text", "[MASK]", "--model", "owner/name"], "the hub gave no such model"),
-        (["--file", "nowhere.txt"], "nowhere.txt"),
+        (["--file", "nowhere.txt"], "No file nowhere.txt: give a UTF-8 text file"),
         (["--file", "latin1.txt"], "is not UTF-8"),
         (["--file", "empty.txt"], "holds no text"),
     ],
