@@ -105,7 +105,7 @@ def copy_classifiers(source: Path, folder: Path) -> None:
     for one in find_classifiers(source):
         target = folder / CLASSIFIERS / one.name
         target.mkdir(parents=True)
-        for path in (path for path in one.iterdir() if path.name.startswith("classifier.")):
+        for path in (path for path in one.iterdir() if path.name.startswith(("classifier.", "bag."))):
             shutil.copyfile(path, target / path.name)
 
 

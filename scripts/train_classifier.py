@@ -5,13 +5,14 @@
     python scripts/train_classifier.py --model runs/e2e --train-file e2e.gz --format e2e --output-dir runs/f
     python scripts/train_classifier.py --model runs/e2e --train-file e2e.gz --format e2e \
         --tagger runs/tagger --parser runs/parser --output-dir runs/all
-    python scripts/train_classifier.py --data neg.txt.gz pos.txt.gz --field mood --output-dir runs/mood
+    python scripts/train_classifier.py --data neg.txt.gz pos.txt.gz --field mood --bag --output-dir runs/mood
 
 Labelled texts are TSV (a header: text and one column for every label), JSON lines ({"text": ..., "labels":
 {...}, "tags": [one a word], "spans": [[i, j, "NP"] ...]}; a span's words are i to j - 1), E2E's own lines, or
 files that each hold one class. Tags and spans that they lack, a tagger and a parser find (folders written by
 scripts/train_oracle.py, or models such as spacy:en_core_web_sm). The classifier reads what the model thinks
-of while it samples, and leaves it as it is. Stopped and started again with the same command, a run goes on
+of while it samples, and leaves it as it is. With --bag it only weighs tokens, which is learned in seconds and wants
+fewer texts. Stopped and started again with the same command, a run goes on
 from its last checkpoint.
 """
 
@@ -60,6 +61,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--validation-file", nargs="+", metavar="FILE", help="default: 5 in 100 of the other texts")
     add("--tagger", metavar="NAME", help="who tags the words of texts without tags")
     add("--parser", metavar="NAME", help="who finds the spans of texts without spans")
+    add("--bag", action="store_true", help="a bag of tokens, for labels of texts: none of the options below counts")
     add("--max-steps", type=int, default=2000, help="optimiser steps (default: 2000)")
     add("--batch-size", type=int, default=32, help="texts a step, over all processes (default: 32)")
     add("--gradient-accumulation-steps", type=int, default=1, help="parts that a process cuts its texts into")
@@ -125,6 +127,23 @@ def make_classifier(args: argparse.Namespace, lm: DiffusionLM, texts: list[Label
     )  # fmt: skip
 
 
+def fit(args: argparse.Namespace, lm: DiffusionLM, parts: list[list[LabelledText]]) -> dict[str, Any]:
+    """Fit a bag of tokens and leave it in the folder. Returns the facts."""
+    from textdiff.text.bag import BagOfTokens
+    from textdiff.text.bag_training import fit_bag
+    from textdiff.text.labelled import label_names
+
+    path = Path(args.output_dir, RECORD)
+    bag = BagOfTokens.for_vocabulary(lm.vocabulary, label_names(parts[0]).fields)
+    if facts := claim_record(args, path, kind="classifier").get("facts", {}):
+        return facts
+    figures = fit_bag(bag, *parts, lm.vocabulary)
+    facts = {"texts": len(parts[0]), "validation_texts": len(parts[1]), "validation": figures}
+    bag.save_pretrained(args.output_dir)
+    write_record(path, {**read_record(path), "facts": facts})
+    return facts
+
+
 def check_options_and_batches(args: argparse.Namespace) -> None:
     """Refuse numbers out of range."""
     check_options(args)
@@ -132,6 +151,8 @@ def check_options_and_batches(args: argparse.Namespace) -> None:
         if (given := getattr(args, name)) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {given}: give a number above zero.")
     check_parts(args.batch_size, args.gradient_accumulation_steps)
+    if args.bag and (args.tagger or args.parser):
+        raise ValueError("A bag of tokens knows no tags and no spans: leave out --tagger and --parser, or --bag.")
 
 
 def train(
@@ -187,6 +208,9 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.text.language_model import DiffusionLM
 
     lm = DiffusionLM.from_pretrained(args.model)
+    if args.bag:
+        sys.stdout.write(listing(fit(args, lm, parts)["validation"]) + "\n")
+        return
     if args.tagger or args.parser:
         parts = label(args, parts)
     import torch

@@ -9,7 +9,8 @@ from torch.testing import assert_close
 
 from scripts.train_classifier import main
 from textdiff.cli import run
-from textdiff.text import oracles, training
+from textdiff.text import bag_training, oracles, training
+from textdiff.text.bag import load_classifier
 from textdiff.text.classified import FieldIs, TagsAre
 from textdiff.text.classifier import TextClassifier
 from textdiff.text.labelled import read_labelled
@@ -194,6 +195,22 @@ def test_other_sources(untrained, texts, tmp_path, monkeypatch, more, fields):
     assert content["fields"] == fields
 
 
+def test_a_bag_is_fitted_and_steers(untrained, texts, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(texts)
+    asked = ["--model", untrained, "--output-dir", tmp_path / "bag", "--data", "neg.txt", "pos.txt", "--bag"]
+    main([str(word) for word in asked])
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()] == ["penalty", "loss", "accuracy_label"]
+    found = record(tmp_path / "bag")
+    assert found["facts"]["texts"] == 4 and found["settings"]["bag"]
+    lm = DiffusionLM.from_pretrained(untrained)
+    wish = FieldIs(load_classifier(tmp_path / "bag", lm.vocabulary), "label", "pos")
+    assert len(lm.generate(2, control=wish, num_inference_steps=2, length=6, seed=0)) == 2
+    monkeypatch.setattr(bag_training, "fit_bag", None)  # is not fitted again
+    main([str(word) for word in asked])
+    assert capsys.readouterr().out == said
+
+
 # At the door.
 
 
@@ -220,6 +237,7 @@ BAD_OPTIONS = {
     ("--validation-file", "nowhere.tsv"): "No file nowhere.tsv: give a UTF-8 file",
     ("--format", "e2e"): "line 1 is not `field : value",
     ("--data", "neg.txt"): "with --train-file, or one file a class with --data.",
+    ("--bag", "--tagger", "t"): "knows no tags and no spans: leave out --tagger and --parser, or --bag.",
     ("--model", "nowhere"): "No model folder 'nowhere'",
     ("--tagger", "nowhere"): "nowhere/config.json does not exist",
     ("--parser", "strange:model"): "Unknown oracle 'strange:model': give a folder",

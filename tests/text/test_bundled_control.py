@@ -1,4 +1,4 @@
-"""Control of the bundled E2E model: every kind of wish, against the same model without it, and what it costs.
+"""Control of the bundled models: every kind of wish, against the same model without it, and what it costs.
 
 Success is judged by the text itself or, for tags and trees, by the classifier that steered: here it matters that
 steering works; benchmarks/control.py has oracles of their own.
@@ -6,6 +6,7 @@ steering works; benchmarks/control.py has oracles of their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -58,6 +59,31 @@ def test_steering_grants_what_chance_does_not(e2e: Wishes, kind: str) -> None:
     assert steered >= least
     assert kind == "length" or steered >= chance + 0.3
     assert plain < 2.0 and cost < SALAD
+
+
+GLAD = set("happy smiled laughed fun love loved friends best good great beautiful together".split())
+SAD = set("sad cried bad dead hurt scared angry never no not don't didn't couldn't too".split())
+
+
+def test_a_mood_is_read_in_the_words() -> None:
+    """Of the bundled English model, by words that no classifier has chosen: steered to both sides, and not at all."""
+    lm = DiffusionLM.from_pretrained()
+    wishes = Wishes.for_model(lm)
+
+    def mood(*wish: Wish) -> tuple[float, float]:
+        """Glad less sad words a text, and what the texts cost, in nats per token."""
+        texts = drawn(
+            lm, wish, prompt="Tom and Mia", num_samples=16, seed=0, num_inference_steps=16, temperature=0.5,
+            length=16, guidance_scale=3.0,
+        )  # fmt: skip
+        words = [re.findall(r"[a-z']+", text.lower()) for text in texts]
+        nats = [one for one in fluency(lm, texts) if one is not None]
+        return sum((w in GLAD) - (w in SAD) for row in words for w in row) / len(texts), sum(nats) / len(nats)
+
+    (glad, price), (sad, dear) = (mood(wishes.sentiment(value)) for value in ("positive", "negative"))
+    plain, cost = mood()
+    assert glad > plain + 0.5 > sad + 1.0
+    assert max(price, dear) < cost + 1.0
 
 
 def test_blanks_are_filled_under_control(e2e: Wishes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from textdiff.text.bag import FieldClassifier
 from textdiff.text.classifier import TextClassifier, all_spans
 from textdiff.text.label_rows import first_tokens
 from textdiff.text.oracles import ParseOracle, TagOracle
@@ -34,15 +35,15 @@ def stands(phrase: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(phrase.strip())}(?!\w)", text) is not None
 
 
-class CleanReader:
-    """A classifier on texts without noise; an oracle of tags and of spans to those who have no other.
+class FieldReader:
+    """A classifier of fields on texts without noise.
 
     Args:
         classifier: whose verdicts are asked.
         vocabulary: of its model.
     """
 
-    def __init__(self, classifier: TextClassifier, vocabulary: Vocabulary) -> None:
+    def __init__(self, classifier: FieldClassifier, vocabulary: Vocabulary) -> None:
         self.classifier, self.vocabulary = classifier, vocabulary
 
     def value(self, texts: Sequence[str], field: str) -> list[str | None]:
@@ -55,6 +56,33 @@ class CleanReader:
             return [fields[field][i] for i in best.tolist()]
 
         return self._each(texts, read)
+
+    @torch.no_grad()
+    def _each(self, texts: Sequence[str], read: Callable[[Tensor, Tensor], list]) -> list:
+        """What `read` says of every text's hidden states [B, L, H] and mask [B, L]; None without tokens."""
+        device = next(self.classifier.parameters()).device
+        ids = [torch.tensor(self.vocabulary.encode(text)[: self.classifier.longest]) for text in texts]
+        waiting = [k for k, one in enumerate(ids) if len(one)]
+        found: list = [None] * len(texts)
+        for at in range(0, len(waiting), TEXTS_AT_ONCE):
+            chosen = waiting[at : at + TEXTS_AT_ONCE]
+            rows, mask = (
+                torch.nn.utils.rnn.pad_sequence(part, batch_first=True).to(device)
+                for part in ([ids[k] for k in chosen], [torch.ones_like(ids[k]) for k in chosen])
+            )
+            hidden = self.classifier.read_tokens(rows, mask)
+            for k, said in zip(chosen, read(hidden, mask), strict=True):
+                found[k] = said
+        return found
+
+
+class CleanReader(FieldReader):
+    """A classifier on texts without noise; an oracle of tags and of spans to those who have no other."""
+
+    classifier: TextClassifier
+
+    def __init__(self, classifier: TextClassifier, vocabulary: Vocabulary) -> None:
+        super().__init__(classifier, vocabulary)
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """The likeliest tag of every word; words beyond the classifier's window have none."""
@@ -95,27 +123,8 @@ class CleanReader:
             )
         return found
 
-    @torch.no_grad()
-    def _each(self, texts: Sequence[str], read: Callable[[Tensor, Tensor], list]) -> list:
-        """What `read` says of every text's hidden states [B, L, H] and mask [B, L]; None without tokens."""
-        longest, device = self.classifier.config.max_position_embeddings, self.classifier.vectors.device
-        ids = [torch.tensor(self.vocabulary.encode(text)[:longest]) for text in texts]
-        waiting = [k for k, one in enumerate(ids) if len(one)]
-        found: list = [None] * len(texts)
-        for at in range(0, len(waiting), TEXTS_AT_ONCE):
-            chosen = waiting[at : at + TEXTS_AT_ONCE]
-            rows, mask = (
-                torch.nn.utils.rnn.pad_sequence(part, batch_first=True).to(device)
-                for part in ([ids[k] for k in chosen], [torch.ones_like(ids[k]) for k in chosen])
-            )
-            x0 = self.classifier.vectors[rows] * mask[..., None]
-            hidden = self.classifier.hidden(x0, torch.zeros_like(rows, dtype=x0.dtype), mask)
-            for k, said in zip(chosen, read(hidden, mask), strict=True):
-                found[k] = said
-        return found
 
-
-def value_check(reader: CleanReader, field: str, value: str) -> Check:
+def value_check(reader: FieldReader, field: str, value: str) -> Check:
     """1 where the classifier reads this value of a field from the clean text."""
     return lambda texts: [float(said == value) for said in reader.value(texts, field)]
 

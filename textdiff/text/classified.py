@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from textdiff.text.bag import FieldClassifier
 from textdiff.text.classifier import TextClassifier, all_spans
 from textdiff.text.classifier_config import place_of
 from textdiff.text.energies import TextEnergy
@@ -33,7 +34,7 @@ class FieldIs(TextEnergy):
         ValueError: if the classifier knows no such field or value.
     """
 
-    def __init__(self, classifier: TextClassifier, field: str, value: str) -> None:
+    def __init__(self, classifier: FieldClassifier, field: str, value: str) -> None:
         fields = classifier.config.fields
         self.field = place_of(field, list(fields), "field")
         self.value = place_of(value, fields[field], f"value of {field!r}")

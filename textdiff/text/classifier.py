@@ -9,23 +9,20 @@ the difference of its ends: Stern et al., arXiv 1705.03919). Plain torch: infere
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from textdiff.text.classifier_config import ClassifierConfig, fingerprint
+from textdiff.text.classifier_files import load_weights, read_config, save_parts
 from textdiff.text.denoiser import NoiseLevelEmbedding, TextDenoiser, init_weights, segment_positions
 from textdiff.text.transformer import Transformer
 from textdiff.text.vocabulary import Vocabulary
 
-CONFIG_FILE, WEIGHTS_FILE = "classifier.json", "classifier.safetensors"
+FILES = "classifier"  # their name in a folder
 LEVELS = 6.0  # t in [0, 1] enters the noise embedding, which was made for log-SNR, as a number from 6 to -6
 UNLABELLED = 5.0  # logit of the empty label before training: most spans have none
 
@@ -70,6 +67,11 @@ class TextClassifier(nn.Module):
             self.span_norm = nn.LayerNorm(H // 2)
             self.span_head = nn.Linear(H // 2, 1 + len(config.spans))
         self.reset_parameters()
+
+    @property
+    def longest(self) -> int:
+        """Tokens that it reads at most."""
+        return self.config.max_position_embeddings
 
     @classmethod
     def for_model(
@@ -139,20 +141,19 @@ class TextClassifier(nn.Module):
         Raises:
             ValueError: if it is another vocabulary's, or the text is too long.
         """
-        if p.shape[-1] != len(self.vectors):
-            raise ValueError(
-                f"The classifier reads distributions over {len(self.vectors)} tokens, and these are over "
-                f"{p.shape[-1]}: it was made for another vocabulary."
-            )
-        attention_mask = (p.detach().sum(-1) > 0).long()
+        attention_mask = mask_of(p, self.config.vocab_size)
         return self.hidden(p.to(self.vectors.dtype) @ self.vectors, t, attention_mask), attention_mask
+
+    def read_tokens(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Hidden states [B, L, H] of texts without noise: token ids and mask, [B, L] each."""
+        x0 = self.vectors[ids] * attention_mask[..., None]
+        return self.hidden(x0, torch.zeros_like(ids, dtype=x0.dtype), attention_mask)
 
     def hidden(self, x0: Tensor, t: Tensor, attention_mask: Tensor) -> Tensor:
         """The transformer's last states, [B, L, H], zero on padding; arguments as in `forward`."""
-        longest = self.config.max_position_embeddings
-        if x0.shape[1] > longest:
+        if x0.shape[1] > self.longest:
             raise ValueError(
-                f"The text has {x0.shape[1]} tokens, but the classifier reads at most {longest}."
+                f"The text has {x0.shape[1]} tokens, but the classifier reads at most {self.longest}."
             )
         start, end = segment_positions(attention_mask)
         scale = self.vectors.pow(2).mean().rsqrt()  # coordinates of unit variance where the text is certain
@@ -183,15 +184,7 @@ class TextClassifier(nn.Module):
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write what `from_pretrained` reads; the folder is made where it is missing."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        drafts = {name: folder / f"{name}.part" for name in (WEIGHTS_FILE, CONFIG_FILE)}
-        save_file(state, drafts[WEIGHTS_FILE])
-        content = json.dumps(self.config.to_dict(), indent=1, ensure_ascii=False)
-        drafts[CONFIG_FILE].write_text(content + "\n", encoding="utf-8")
-        for name, draft in drafts.items():
-            draft.replace(folder / name)
+        save_parts(folder, FILES, self.config, self)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, vocabulary: Vocabulary) -> TextClassifier:
@@ -201,33 +194,24 @@ class TextClassifier(nn.Module):
             FileNotFoundError: if there is none in the folder.
             ValueError: if it is damaged, or was made for another vocabulary.
         """
-        folder = Path(folder)
-        for path in (folder / CONFIG_FILE, folder / WEIGHTS_FILE):
-            if not path.is_file():
-                raise FileNotFoundError(
-                    f"No classifier at {path}: give a folder of scripts/train_classifier.py."
-                )
-        try:
-            content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            config = ClassifierConfig.from_dict(content if isinstance(content, dict) else {})
-        except ValueError as error:
-            reason = str(error).rstrip(".")
-            raise ValueError(f"{folder / CONFIG_FILE} is damaged ({reason}): copy it again.") from error
-        if config.vocabulary != fingerprint(vocabulary):
-            raise ValueError(
-                f"The classifier in {folder} was made for another vocabulary than this model's "
-                f"({config.vocab_size} tokens): train one for this model with scripts/train_classifier.py."
-            )
+        config = read_config(folder, FILES, ClassifierConfig, vocabulary)
         with torch.random.fork_rng(devices=[]):  # for weights soon replaced
             classifier = cls(config)
-        try:
-            classifier.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(
-                f"{folder / WEIGHTS_FILE} is damaged or not of the same classifier as {CONFIG_FILE}: "
-                "copy both again."
-            ) from error
-        return classifier.eval().requires_grad_(False)
+        return load_weights(classifier, folder, FILES)
+
+
+def mask_of(p: Tensor, vocab_size: int) -> Tensor:
+    """Attention mask [B, L] of distributions over a classifier's tokens, [B, L, V]; zeros on padding.
+
+    Raises:
+        ValueError: if it is another vocabulary's.
+    """
+    if p.shape[-1] != vocab_size:
+        raise ValueError(
+            f"The classifier reads distributions over {vocab_size} tokens, and these are over "
+            f"{p.shape[-1]}: it was made for another vocabulary."
+        )
+    return (p.detach().sum(-1) > 0).long()
 
 
 def all_spans(length: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

@@ -6,13 +6,36 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from textdiff.text.vocabulary import Vocabulary
 
 
+class JsonConfig:
+    """Of a dataclass: to a JSON-able dictionary, and back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries as a JSON-able dictionary."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: if an entry is missing, strange or impossible.
+        """
+        wrong = sorted(content.keys() ^ {one.name for one in fields(cls)})  # type: ignore[arg-type]
+        if wrong:
+            raise ValueError(f"Entries are missing or strange ({', '.join(wrong)}).")
+        try:
+            return cls(**content)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"An entry is of the wrong kind ({error}).") from error
+
+
 @dataclass(frozen=True)
-class ClassifierConfig:
+class ClassifierConfig(JsonConfig):
     """What a `TextClassifier` tells apart, and its shape; every entry is a JSON value.
 
     Raises:
@@ -33,10 +56,7 @@ class ClassifierConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.type == "int" and (type(value) is not int or value < 1):
-                raise ValueError(f"A classifier's {one.name} is {value!r}: give a whole number above zero.")
+        check_positive(self)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"A classifier's dropout is {self.dropout}: give a number from 0 to below 1.")
         if self.hidden_size % (2 * self.num_attention_heads):
@@ -49,33 +69,42 @@ class ClassifierConfig:
                 "There is nothing to classify: give fields of the text, tags of words, or spans."
             )
         for name, values in self.fields.items():
-            _check_labels(f"field {name!r}", values, least=2)
+            check_labels(f"field {name!r}", values, least=2)
         if self.tags:
-            _check_labels("tags", self.tags, least=2)
+            check_labels("tags", self.tags, least=2)
         if self.spans:
-            _check_labels("spans", self.spans, least=1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The entries as a JSON-able dictionary."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> ClassifierConfig:
-        """What `to_dict` gave.
-
-        Raises:
-            ValueError: if an entry is missing, strange or impossible.
-        """
-        wrong = sorted(content.keys() ^ {one.name for one in fields(cls)})
-        if wrong:
-            raise ValueError(f"Entries are missing or strange ({', '.join(wrong)}).")
-        try:
-            return cls(**content)
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"An entry is of the wrong kind ({error}).") from error
+            check_labels("spans", self.spans, least=1)
 
 
-def _check_labels(kind: str, labels: list[str], *, least: int) -> None:
+@dataclass(frozen=True)
+class BagConfig(JsonConfig):
+    """What a `BagOfTokens` tells apart; every entry is a JSON value.
+
+    Raises:
+        ValueError: if there is nothing to classify, or the vocabulary's size or a list of labels cannot be.
+    """
+
+    vocabulary: str = ""  # `fingerprint` of the tokens it weighs
+    vocab_size: int = 4096
+    fields: dict[str, list[str]] = field(default_factory=dict)  # labels of the text: field -> its values
+
+    def __post_init__(self) -> None:
+        check_positive(self)
+        if not self.fields:
+            raise ValueError("There is nothing to classify: give fields of the text.")
+        for name, values in self.fields.items():
+            check_labels(f"field {name!r}", values, least=2)
+
+
+def check_positive(config: ClassifierConfig | BagConfig) -> None:
+    """Refuse sizes below one."""
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if one.type == "int" and (type(value) is not int or value < 1):
+            raise ValueError(f"A classifier's {one.name} is {value!r}: give a whole number above zero.")
+
+
+def check_labels(kind: str, labels: list[str], *, least: int) -> None:
     """Refuse a list of labels that cannot be told apart."""
     if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) < len(labels):
         raise ValueError(f"The labels for {kind} must be different words, none empty: they are {labels}.")

@@ -14,8 +14,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from torch import nn
+
+from textdiff.text.bag import BagOfTokens, FieldClassifier, load_classifier
 from textdiff.text.checks import (
     CleanReader,
+    FieldReader,
     each,
     span_check,
     stands,
@@ -48,7 +52,7 @@ NEAR = 2  # tokens that a text may be too long or too short, as Diffusion-LM's p
 SENTIMENT = "sentiment"
 OTHER_NAMES = {"positive": "pos", "negative": "neg", "pos": "positive", "neg": "negative"}
 
-AnyClassifier = TextClassifier | str | os.PathLike
+AnyClassifier = FieldClassifier | str | os.PathLike
 Oracle = TypeVar("Oracle", TagOracle, ParseOracle)
 
 
@@ -65,7 +69,7 @@ class Wishes:
     def __init__(
         self,
         lm: DiffusionLM,
-        classifiers: dict[str, TextClassifier],
+        classifiers: dict[str, FieldClassifier],
         tagger: tuple[str, TagOracle] | None = None,
         parser: tuple[str, ParseOracle] | None = None,
     ) -> None:
@@ -97,13 +101,13 @@ class Wishes:
         given: Sequence[AnyClassifier]
         if classifier is None:
             given = find_classifiers(lm.folder) if lm.folder is not None else []
-        elif isinstance(classifier, TextClassifier | str | os.PathLike):
+        elif isinstance(classifier, TextClassifier | BagOfTokens | str | os.PathLike):
             given = [classifier]
         else:
             given = classifier
         found = {
-            f"classifier {k}" if isinstance(one, TextClassifier) else os.fspath(one): (
-                one if isinstance(one, TextClassifier) else TextClassifier.from_pretrained(one, lm.vocabulary)
+            f"classifier {k}" if isinstance(one, nn.Module) else os.fspath(one): (
+                one if isinstance(one, nn.Module) else load_classifier(one, lm.vocabulary)
             )
             for k, one in enumerate(given)
         }
@@ -116,13 +120,13 @@ class Wishes:
         value is a part of the text (strictly: as whole words); where it is one of `UNSPOKEN`, or cannot be
         written in the model's vocabulary, the classifier's verdict on the clean text is.
         """
-        classifier = self._with_field(field, "semantic")
+        classifier = self._with_field(field)
         said = FieldIs(classifier, field, value)
         name, asked = f"semantic {field}={value}", (field, value)
         spelled = None if value in UNSPOKEN else self._spelled(value)
         if spelled is None:  # then the classifier has no help
-            check = value_check(self._reader(classifier), field, value)
-            return Wish(name, "semantic", WEIGHTS["unspelt"] * said, None, check, check, THE_CLASSIFIER, asked)
+            check = value_check(FieldReader(classifier, self.lm.vocabulary), field, value)
+            return Wish(name, "semantic", WEIGHTS["label"] * said, None, check, check, THE_CLASSIFIER, asked)
         energy = WEIGHTS["semantic"] * said + WEIGHTS["spelling"] * spelled
         literal, whole = each(lambda text: value in text), each(lambda text: stands(value, text))
         return Wish(name, "semantic", energy, None, literal, whole, THE_TEXT, asked)
@@ -133,7 +137,7 @@ class Wishes:
 
     def sentiment(self, value: str) -> Wish:
         """The field "sentiment" of a classifier is "pos" or "neg", or has another of its values."""
-        values = self._with_field(SENTIMENT, "sentiment").config.fields[SENTIMENT]
+        values = self._with_field(SENTIMENT).config.fields[SENTIMENT]
         meant = value if value in values else OTHER_NAMES.get(value, value)
         known = meant if meant in values else value  # a stranger is refused as it was written
         return self._verdict("sentiment", SENTIMENT, known, f"sentiment {value}")
@@ -233,9 +237,9 @@ class Wishes:
         return Wish(name, "without", energy, None, check, check, THE_TEXT, tuple(words))
 
     def _verdict(self, kind: str, field: str, value: str, name: str) -> Wish:
-        classifier = self._with_field(field, kind)
+        classifier = self._with_field(field)
         energy = WEIGHTS[kind] * FieldIs(classifier, field, value)
-        check = value_check(self._reader(classifier), field, value)
+        check = value_check(FieldReader(classifier, self.lm.vocabulary), field, value)
         return Wish(name, kind, energy, None, check, check, THE_CLASSIFIER, (field, value))
 
     def _reader(self, classifier: TextClassifier) -> CleanReader:
@@ -255,7 +259,7 @@ class Wishes:
                 "with a word-level vocabulary."
             )
 
-    def _with_field(self, field: str, kind: str) -> TextClassifier:
+    def _with_field(self, field: str) -> FieldClassifier:
         for classifier in self.classifiers.values():
             if field in classifier.config.fields:
                 return classifier
@@ -264,7 +268,7 @@ class Wishes:
     def _with(self, what: str, has: Callable[[ClassifierConfig], bool]) -> TextClassifier:
         """The first classifier that can do something; else what can be done, in a sentence."""
         for classifier in self.classifiers.values():
-            if has(classifier.config):
+            if isinstance(classifier, TextClassifier) and has(classifier.config):
                 return classifier
         fields = [field for one in self.classifiers.values() for field in one.config.fields]
         known = f"; those here know the fields {', '.join(fields)}" if fields else ""
