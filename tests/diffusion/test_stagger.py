@@ -7,15 +7,15 @@ import torch
 
 from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import order_of, own_times, spread_of, starts_of
+from textdiff.diffusion.stagger import order_of, own_times, starts_of, wait_of
 
 CURVE = Scheduler.adaptive([5.0, 1.0, -6.0])
 
 
 def test_all_begin_in_noise_and_end_clean() -> None:
-    start, spread = torch.rand(3, 50, dtype=torch.float64), torch.tensor([[0.0], [2.5], [40.0]], dtype=torch.float64)
-    assert (own_times(torch.tensor([[1.0]], dtype=torch.float64), start, spread) == 1).all()
-    assert (own_times(torch.tensor([[0.0]], dtype=torch.float64), start, spread) == 0).all()
+    start, wait = torch.rand(3, 50, dtype=torch.float64), torch.tensor([[0.0], [2.5], [40.0]], dtype=torch.float64)
+    assert (own_times(torch.tensor([[1.0]], dtype=torch.float64), start, wait) == 1).all()
+    assert (own_times(torch.tensor([[0.0]], dtype=torch.float64), start, wait) == 0).all()
 
 
 def test_without_spread_there_is_one_time() -> None:
@@ -41,11 +41,11 @@ def test_each_element_spends_its_share_of_the_clock_on_its_way() -> None:
 
 def test_elements_leave_at_the_distance_asked_for_as_far_as_the_steps_allow() -> None:
     count = torch.tensor([0.0, 1.0, 5.0, 21.0])
-    assert spread_of(0.5, count).tolist() == [0, 0, 2, 10]
-    assert spread_of(torch.tensor([1.0, 1.0, 0.0, 2.0]), count).tolist() == [0, 0, 0, 40]
-    assert spread_of(0.5, count, steps=16).tolist() == [0, 0, 2, 7]  # two of 16 steps for a way: eight ways at most
-    assert spread_of(0.5, count, steps=1).tolist() == [0, 0, 0, 0]
-    assert spread_of(0.5, count, steps=8, steps_of_a_way=1).tolist() == [0, 0, 2, 7]
+    assert wait_of(0.5, count).tolist() == [0, 0, 2, 10]
+    assert wait_of(torch.tensor([1.0, 1.0, 0.0, 2.0]), count).tolist() == [0, 0, 0, 40]
+    assert wait_of(0.5, count, steps=16).tolist() == [0, 0, 2, 7]  # two of 16 steps for a way: eight ways at most
+    assert wait_of(0.5, count, steps=1).tolist() == [0, 0, 0, 0]
+    assert wait_of(0.5, count, steps=8, steps_of_a_way=1).tolist() == [0, 0, 2, 7]
 
 
 def test_places_are_a_random_order_of_the_free_ones_of_a_group() -> None:
@@ -91,7 +91,7 @@ def test_every_sampler_brings_known_data_home(name: str) -> None:
     """With the exact denoiser of a point, any order of elements ends in the point."""
     x0 = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1))
     start = torch.rand(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    spread = torch.tensor([[0.0], [6.0]], dtype=torch.float64)
+    wait = torch.tensor([[0.0], [6.0]], dtype=torch.float64)
     seen: list[torch.Tensor] = []
 
     def denoiser(x_t: torch.Tensor, t: torch.Tensor, x0_prev: torch.Tensor | None) -> torch.Tensor:
@@ -101,7 +101,7 @@ def test_every_sampler_brings_known_data_home(name: str) -> None:
     states = list(
         sample(
             denoiser, torch.randn(2, 5, 3), CURVE.times(32), CURVE, step=SAMPLERS[name],
-            own_times=lambda t: own_times(t[:, None], start, spread), generator=torch.Generator().manual_seed(3),
+            own_times=lambda t: own_times(t[:, None], start, wait), generator=torch.Generator().manual_seed(3),
         )
     )  # fmt: skip
     sigma = float(CURVE.alpha_sigma(torch.zeros(1))[1])
@@ -113,12 +113,12 @@ def test_every_sampler_brings_known_data_home(name: str) -> None:
 
 def test_an_element_that_waits_does_not_move() -> None:
     x = torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(0))
-    start, spread = torch.tensor([[0.0, 1.0]], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    start, wait = torch.tensor([[0.0, 1.0]], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
     for name, step in SAMPLERS.items():
         states = list(
             sample(
                 lambda x_t, t, x0_prev: torch.zeros_like(x_t), x, CURVE.times(8), CURVE, step=step,
-                own_times=lambda t: own_times(t[:, None], start, spread), generator=torch.Generator().manual_seed(3),
+                own_times=lambda t: own_times(t[:, None], start, wait), generator=torch.Generator().manual_seed(3),
             )
         )  # fmt: skip
         half = states[3].x  # the clock at .5: the first is home, the second has not set out

@@ -17,21 +17,21 @@ STEPS_OF_A_DRAWN_WAY = 1  # of an element that steps towards a value drawn for i
 ORDERS = ("spread", "random")
 
 
-def own_times(t: Tensor, start: Tensor, spread: Tensor) -> Tensor:
+def own_times(t: Tensor, start: Tensor, wait: Tensor) -> Tensor:
     """Every element's own time at clock time t: 1 until it leaves the noise, 0 from when it is clean.
 
     Args:
         t: the clock, in [0, 1], broadcastable to `start`; 1 is noise.
         start: each element's place in the order, in [0, 1]; 0 leaves the noise first.
-        spread: how long the last one waits, in units of one element's own way, at least 0; 0 = all move together.
+        wait: how long the last one waits, in units of one element's own way, at least 0; 0 = all move together.
     """
-    return ((1 + spread) * t - spread * (1 - start)).clamp(0.0, 1.0)
+    return ((1 + wait) * t - wait * (1 - start)).clamp(0.0, 1.0)
 
 
-def spread_of(
+def wait_of(
     stagger: float | Tensor, count: Tensor, *, steps: int | None = None, steps_of_a_way: int = STEPS_OF_A_WAY
 ) -> Tensor:
-    """The spread (`own_times`) of `count` elements that leave the noise at even distances.
+    """The wait (`own_times`) of `count` elements that leave the noise at even distances.
 
     Args:
         stagger: distance between two of them, in units of one element's own way; a number, or one shaped like `count`.

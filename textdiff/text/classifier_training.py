@@ -51,8 +51,8 @@ class Estimates:
             clock: when each is looked at, [B, L]; below 0: when all of it is certain.
         """
         denoiser, clean = self.denoiser.to(clock.device), clock < 0
-        start, spread = rows.clock(denoiser.config.stagger_least, denoiser.config.stagger)
-        t = own_times(clock.clamp(min=0.0), start, spread)
+        start, wait = rows.clock(denoiser.config.stagger_least, denoiser.config.stagger)
+        t = own_times(clock.clamp(min=0.0), start, wait)
         x0 = denoiser.embedding.embed(rows.input_ids)
         x_t = self.scheduler.add_noise(x0, rows.eps, t)
         given: dict[str, Any] = {"attention_mask": rows.attention_mask, "known": rows.known, "x0_known": x0}

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from textdiff.diffusion.samplers import Denoiser, ddim_step
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import STEPS_OF_A_DRAWN_WAY, order_of, own_times, spread_of, starts_of
+from textdiff.diffusion.stagger import STEPS_OF_A_DRAWN_WAY, order_of, own_times, starts_of, wait_of
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.model import DiffusionLMModel
 from textdiff.text.objectives import Rows, draw_rows
@@ -55,8 +55,8 @@ def token_times(rows: Rows, clock: Times, stagger: float, steps: int) -> Times:
     """Every token's own times, on the student's way for both: as the categorical sampler has them in its order."""
     order = order_of("spread", rows.order, rows.attention_mask, rows.counted, steps=steps)
     start, count = starts_of(order, rows.attention_mask, rows.counted)
-    spread = spread_of(stagger, count, steps=steps, steps_of_a_way=STEPS_OF_A_DRAWN_WAY)
-    return Times(*(own_times(time, start, spread) for time in clock))
+    wait = wait_of(stagger, count, steps=steps, steps_of_a_way=STEPS_OF_A_DRAWN_WAY)
+    return Times(*(own_times(time, start, wait) for time in clock))
 
 
 def second_share(scheduler: Scheduler, times: Times) -> Tensor:

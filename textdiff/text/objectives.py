@@ -24,7 +24,7 @@ from textdiff.diffusion.losses import (
     sample_uniform,
 )
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, spread_of, starts_of
+from textdiff.diffusion.stagger import own_times, starts_of, wait_of
 from textdiff.text.denoiser import Prefix, TextDenoiser
 
 SEGMENT_STRIDE = 2.0**0.5  # irrational, and independent of the golden ratio between rows
@@ -57,13 +57,13 @@ class Rows:
         return (self.uniform[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
 
     def clock(self, least: float, most: float) -> tuple[Tensor, Tensor]:
-        """For every position its start and its spread (`stagger.own_times`), [B, L] each.
+        """For every position its start and its wait (`stagger.own_times`), [B, L] each.
 
         Segments are staggered by amounts spread evenly between the two: samplers with few steps want less than most.
         """
         start, count = starts_of(self.order, self.attention_mask, self.counted)
         share = (self.stagger[:, None] + (self.attention_mask - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
-        return start, spread_of(least + share * (most - least), count)
+        return start, wait_of(least + share * (most - least), count)
 
     def segment_share(self, chosen: Tensor) -> Tensor:
         """Weights [B, L] that let a mean over `chosen` positions of each segment count as much as its counted ones."""
@@ -164,8 +164,8 @@ def bound_terms(
     level = rows.level
     ends_here = level < reconstruction_share
     clock = ((level - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
-    start, spread = rows.clock(denoiser.config.stagger_least, denoiser.config.stagger)
-    t = own_times(clock, start, spread)
+    start, wait = rows.clock(denoiser.config.stagger_least, denoiser.config.stagger)
+    t = own_times(clock, start, wait)
     noisy = t > 0
     logsnr, slope = logsnr_and_slope(scheduler, t)
     x0 = denoiser.embedding.embed(rows.input_ids)
@@ -174,7 +174,7 @@ def bound_terms(
     charged = rows.counted & (noisy | ends_here)  # a clean token costs no more
     ids, logsnr, t, ends_here = rows.input_ids[charged], logsnr[charged], t[charged], ends_here[charged]
     moving = (t > 0) & (t < 1)
-    weight = (slope * (1 + spread))[charged] / (1 - reconstruction_share)
+    weight = (slope * (1 + wait))[charged] / (1 - reconstruction_share)
     network = denoiser.head(hidden[charged])
     prior = denoiser.prior_logits(x_t[charged], logsnr)
     logits, x0_hat = denoiser.combine(network, prior)

@@ -280,8 +280,8 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
     order = stagger.order_of(sampling.order, noise, reader.attention_mask, reader.free, steps=steps)
     start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
     way = stagger.STEPS_OF_A_DRAWN_WAY if drawn else stagger.STEPS_OF_A_WAY
-    spread = stagger.spread_of(reader.denoiser.config.stagger, count, steps=steps, steps_of_a_way=way)
-    return lambda t: stagger.own_times(t[:, None], start, spread)
+    wait = stagger.wait_of(reader.denoiser.config.stagger, count, steps=steps, steps_of_a_way=way)
+    return lambda t: stagger.own_times(t[:, None], start, wait)
 
 
 def read_blanks(logits: Tensor, plans: Sequence[Plan], vocabulary: Vocabulary) -> Readings:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from textdiff.diffusion.losses import diffusion_density, logsnr_and_slope, prior_term, sample_normal
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import own_times, spread_of, starts_of
+from textdiff.diffusion.stagger import own_times, starts_of, wait_of
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.estimate import estimate
 from textdiff.text.plans import Plan, batch
@@ -62,15 +62,15 @@ def position_nats(
         noise: standard normal, [B, L, D + 1]; its last coordinate orders the tokens.
         two_passes: condition the estimate on a first one.
         steps: clock times that each text is looked at, where they are few: tokens then stay closer together
-            (`stagger.spread_of`), a looser bound with less noise in it.
+            (`stagger.wait_of`), a looser bound with less noise in it.
     """
     device = denoiser.embedding.weight.device
     ids, mask, known = batch(plans, device)
     x0 = denoiser.embedding.embed(ids)
     counted = (mask > 0) & ~known
     start, count = starts_of(noise[..., -1].to(device), mask, counted)
-    spread = spread_of(denoiser.config.stagger, count, steps=steps)
-    own = own_times(t.to(device)[:, None], start, spread)
+    wait = wait_of(denoiser.config.stagger, count, steps=steps)
+    own = own_times(t.to(device)[:, None], start, wait)
     with torch.inference_mode(False):
         logsnr, slope = logsnr_and_slope(scheduler, own.clone())
     x_t = scheduler.add_noise(x0, noise[..., :-1].to(device), own)
@@ -78,7 +78,7 @@ def position_nats(
     first = estimate(denoiser, scheduler, x_t, own, None, **given).x0_hat if two_passes else None
     logits, x0_hat = estimate(denoiser, scheduler, x_t, own, first, **given)
     moving = (own > 0) & (own < 1)
-    density = torch.where(moving, diffusion_density(x0, x0_hat, logsnr) * (slope * (1 + spread)).float(), 0.0)
+    density = torch.where(moving, diffusion_density(x0, x0_hat, logsnr) * (slope * (1 + wait)).float(), 0.0)
     if not denoiser.config.categorical:
         logits = denoiser.prior_logits(x_t, logsnr)  # regression has no decoder of its own: the best there is
     nll = F.cross_entropy(logits.transpose(1, 2), ids, reduction="none")
