@@ -64,8 +64,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in ("generate", "walk"):
         add[name]("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="default: as in training")
     add["inpaint"]("--mask", required=True, help="picture of the same size, white where to make it anew")
-    add["inpaint"]("--conditioning", default="guidance", help="guidance (default), replacement or anchor")
-    add["inpaint"]("--resample", type=int, default=1, help="RePaint's repeats, with replacement (default: 1)")
+    add["inpaint"]("--conditioning", default="replacement", help="replacement (default), guidance or anchor")
+    add["inpaint"]("--resample", type=int, help="RePaint's repeats, with replacement (default: 5; 1 = off)")
     add["upscale"]("--scale", type=int, required=True, help="factor, 2 or more")
     add["restore"]("--blur", type=float, help="standard deviation of the Gaussian blur, in pixels")
     add["restore"](

@@ -80,7 +80,7 @@ def test_noise_comes_from_the_seed_only(grey) -> None:
     [
         {"conditioning": "guidance"},
         {"conditioning": "anchor"},
-        {"conditioning": "replacement"},
+        {"conditioning": "replacement", "resample": 1},
         {"conditioning": "replacement", "resample": 2},
     ],
 )
@@ -90,6 +90,14 @@ def test_what_is_given_comes_back_to_the_level(grey, picture, size, way: dict) -
     filled = levels(grey.inpaint(image, mask, num_samples=2, **way, **FEW))
     assert (filled[:, ~mask] == image[~mask]).all()
     assert (filled[0, mask] != filled[1, mask]).any()
+
+
+def test_a_hole_is_walked_five_times(grey, picture) -> None:
+    image, steps = picture(8, 8), {"num_inference_steps": 12, "seed": 0}
+    five = grey.inpaint(image, MASK, conditioning="replacement", resample=5, **steps)
+    assert_alike(grey.inpaint(image, MASK, **steps), five)
+    once = grey.inpaint(image, MASK, resample=1, **steps)
+    assert (levels(once) != levels(five)).any()
 
 
 @pytest.mark.parametrize("way", ["guidance", "anchor", "replacement"])
@@ -190,10 +198,12 @@ CALLS = {
     "marks nothing": lambda m: m.inpaint(np.zeros((8, 8), np.uint8), np.zeros((8, 8), bool)),
     "marks everything": lambda m: m.inpaint(np.zeros((8, 8), np.uint8), np.ones((8, 8), bool)),
     "2 masks for 1 pictures": lambda m: m.inpaint(np.zeros((8, 8), np.uint8), [MASK, MASK]),
-    "Unknown conditioning 'magic'": lambda m: m.inpaint(
+    "Unknown conditioning 'magic': choose replacement, guidance, anchor.": lambda m: m.inpaint(
         np.zeros((8, 8), np.uint8), MASK, conditioning="magic"
     ),
-    "resample is for conditioning": lambda m: m.inpaint(np.zeros((8, 8), np.uint8), MASK, resample=2),
+    "resample is for conditioning": lambda m: m.inpaint(
+        np.zeros((8, 8), np.uint8), MASK, conditioning="anchor", resample=2
+    ),
     "resample is 0": lambda m: m.inpaint(
         np.zeros((8, 8), np.uint8), MASK, conditioning="replacement", resample=0
     ),

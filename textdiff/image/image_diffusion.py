@@ -22,7 +22,7 @@ from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image import loading
 from textdiff.image.adapters import DiffusersNetwork
 from textdiff.image.card import write_card
-from textdiff.image.drawing import Plan, blending, denoising, replacing, states
+from textdiff.image.drawing import CONDITIONINGS, RESAMPLE, Plan, blending, denoising, replacing, states
 from textdiff.image.easel import Easel
 from textdiff.image.operators import Operator, check_scale, downsample, missing
 from textdiff.image.pictures import padded, to_pil
@@ -136,8 +136,8 @@ class ImageDiffusion(Easel):
         mask: Any,
         *,
         num_samples: int = 1,
-        conditioning: str = "guidance",
-        resample: int = 1,
+        conditioning: str = "replacement",
+        resample: int | None = None,
         **options: Unpack[Options],
     ) -> list[Image.Image]:
         """Make part of a picture anew; the rest comes back unchanged.
@@ -146,23 +146,26 @@ class ImageDiffusion(Easel):
             image: a picture, or a list of them of one size.
             mask: white (True, 1) where the picture is to be made anew; of the picture's size. One for all, or a list.
             num_samples: answers for each picture.
-            conditioning: "guidance" (pseudo-inverse guidance), "replacement" or "anchor".
-            resample: with "replacement", how often RePaint walks every stretch; 10 is its authors' choice.
+            conditioning: "replacement", "guidance" (pseudo-inverse guidance) or "anchor".
+            resample: with "replacement", how often RePaint walks every stretch: 5 if left out, 1 = off.
             **options: how to sample, see `Options`.
 
         Raises:
             ValueError: if a picture or mask is not as said, or an argument is out of range.
         """
+        if conditioning not in ("replacement", *CONDITIONINGS):
+            ways = ", ".join(("replacement", *CONDITIONINGS))
+            raise ValueError(f"Unknown conditioning {conditioning!r}: choose {ways}.")
         sampling, x0 = Sampling(**options), self._pictures(image, num_samples)
         size = (x0.shape[-2], x0.shape[-1])
         known = ~self._masks(mask, size, len(x0), num_samples)
-        if resample != 1 and conditioning != "replacement":
+        if resample is not None and conditioning != "replacement":
             raise ValueError('resample is for conditioning="replacement": leave one of them out.')
         if conditioning == "replacement":
             room = torch.zeros(len(x0), 1, *self._fitted(size), dtype=torch.bool, device=x0.device)
             room[..., : size[0], : size[1]] = known
             wide = padded(x0, self.shape.stride)
-            plan = replacing(self.scheduler, sampling, wide, room, resample=resample)
+            plan = replacing(self.scheduler, sampling, wide, room, resample=RESAMPLE if resample is None else resample)
         else:
             plan = self._measuring(
                 lambda rows: missing(known[rows]),
