@@ -167,7 +167,7 @@ def quiet(noisy: np.ndarray, noise: float) -> Answers:
 
 
 def model_answers(draw: Callable[[int], Sequence[Any]], samples: int) -> Answers:
-    """The model's mean of several answers, and its first.
+    """Of several answers of the model the mean, which is nearest in squares, the median, and the first.
 
     Args:
         draw: from a number of answers to the pictures, those of one question side by side.
@@ -175,10 +175,8 @@ def model_answers(draw: Callable[[int], Sequence[Any]], samples: int) -> Answers
     """
     drawn = np.stack([np.asarray(picture) for picture in draw(samples)])
     answers = drawn.reshape(-1, samples, *drawn.shape[1:])
-    return {
-        "textdiff": answers.mean(1).round().astype(np.uint8),
-        "textdiff, one sample": answers[:, 0],
-    }
+    middle = {"mean": answers.mean(1), "median": np.median(answers, axis=1)}
+    return {**{name: one.round().astype(np.uint8) for name, one in middle.items()}, "one sample": answers[:, 0]}
 
 
 def holes(
@@ -197,8 +195,13 @@ def holes(
     guided = model_answers(
         lambda count: model.inpaint(**ask, conditioning="guidance", num_samples=count, **options), samples
     )
-    ours |= {name.replace("textdiff", "textdiff, guidance"): answer for name, answer in guided.items()}
-    return {**ours, **fill_holes(np.asarray(damaged), masks, train)}
+    return {
+        "textdiff": ours["median"],
+        "textdiff, mean": ours["mean"],
+        "textdiff, one sample": ours["one sample"],
+        "textdiff, guidance": guided["median"],
+        **fill_holes(np.asarray(damaged), masks, train),
+    }
 
 
 def small_pictures(truths: np.ndarray, scale: int) -> np.ndarray:
@@ -214,7 +217,7 @@ def larger(model: ImageDiffusion, truths: np.ndarray, scale: int, samples: int, 
     ours = model_answers(
         lambda count: model.super_resolve(list(small), scale, num_samples=count, **options), samples
     )
-    return {**ours, **enlarge(small, scale)}
+    return {"textdiff": ours["mean"], "textdiff, one sample": ours["one sample"], **enlarge(small, scale)}
 
 
 def cleaner(model: ImageDiffusion, truths: np.ndarray, noise: float, seed: int) -> Answers:

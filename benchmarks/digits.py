@@ -4,8 +4,9 @@
     python benchmarks/digits.py --model runs/digits --json benchmarks/results/images.json
 
 Feature distances are taken in the shipped digit classifier's 128 features, never Inception's, and stand beside the
-same distance between training and test digits. "textdiff" is the mean of --samples answers in restoration (a mean is
-nearest in squares, as the baselines are) and one picture in generation.
+same distance between training and test digits. "textdiff" is one picture in generation; of --samples answers it is the
+mean of enlargements, as nearest in squares as the baselines are, and the median of what fills a hole, where answers
+differ in black and white and their mean is grey.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--generated", type=int, default=1000, help="digits to generate (default: 1000)")
     add("--images", type=int, default=64, help="test digits to damage in each task (default: 64)")
-    add("--samples", type=int, default=8, help="answers that the mean is of (default: 8)")
+    add("--samples", type=int, default=16, help="answers that the mean or median is of (default: 16)")
     add("--steps", type=int, default=50, help="denoising steps (default: 50)")
     add("--sampler", default="ddpm", help="ddpm (default), ddim, dpmpp_2m or churn")
     add("--guidance-scale", type=float, default=1.5, help="of the second row of generation (default: 1.5)")
