@@ -56,8 +56,8 @@ def read_config(folder: str | os.PathLike, name: str, kind: type[Config], vocabu
         raise ValueError(f"{config_file} is damaged ({reason}): copy it again.") from error
     if config.vocabulary != fingerprint(vocabulary):
         raise ValueError(
-            f"The classifier in {folder} was made for another vocabulary than this model's "
-            f"({config.vocab_size} tokens): train one for this model with scripts/train_classifier.py."
+            f"The classifier in {folder} was made for another vocabulary than this model's: train one for this "
+            "model with scripts/train_classifier.py."
         )
     return config
 
