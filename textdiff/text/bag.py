@@ -10,12 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from textdiff.text.classifier import TextClassifier, mask_of
 from textdiff.text.classifier_config import BagConfig, fingerprint
-from textdiff.text.classifier_files import load_weights, parts_of, read_config, save_parts
+from textdiff.text.classifier_files import load_parts, parts_of, save_parts
 from textdiff.text.vocabulary import Vocabulary
 
 FILES = "bag"  # their name in a folder
@@ -86,10 +85,7 @@ class BagOfTokens(nn.Module):
             FileNotFoundError: if there is none in the folder.
             ValueError: if it is damaged, or was made for another vocabulary.
         """
-        config = read_config(folder, FILES, BagConfig, vocabulary)
-        with torch.random.fork_rng(devices=[]):  # for weights soon replaced
-            bag = cls(config)
-        return load_weights(bag, folder, FILES)
+        return load_parts(cls, folder, FILES, BagConfig, vocabulary)
 
 
 FieldClassifier = TextClassifier | BagOfTokens

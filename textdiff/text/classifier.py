@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from textdiff.text.classifier_config import ClassifierConfig, fingerprint
-from textdiff.text.classifier_files import load_weights, read_config, save_parts
+from textdiff.text.classifier_files import load_parts, save_parts
 from textdiff.text.denoiser import NoiseLevelEmbedding, TextDenoiser, init_weights, segment_positions
 from textdiff.text.transformer import Transformer
 from textdiff.text.vocabulary import Vocabulary
@@ -194,10 +194,7 @@ class TextClassifier(nn.Module):
             FileNotFoundError: if there is none in the folder.
             ValueError: if it is damaged, or was made for another vocabulary.
         """
-        config = read_config(folder, FILES, ClassifierConfig, vocabulary)
-        with torch.random.fork_rng(devices=[]):  # for weights soon replaced
-            classifier = cls(config)
-        return load_weights(classifier, folder, FILES)
+        return load_parts(cls, folder, FILES, ClassifierConfig, vocabulary)
 
 
 def mask_of(p: Tensor, vocab_size: int) -> Tensor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -37,38 +39,27 @@ def parts_of(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.json", folder / f"{name}.safetensors"
 
 
-def read_config(folder: str | os.PathLike, name: str, kind: type[Config], vocabulary: Vocabulary) -> Config:
-    """What the classifier in a folder tells apart.
+def load_parts(
+    kind: Callable[[Config], Module], folder: str | os.PathLike, name: str, shape: type[Config], vocabulary: Vocabulary
+) -> Module:
+    """The classifier in a folder, for a model with this vocabulary; float32, frozen.
 
     Raises:
         FileNotFoundError: if there is none in the folder.
         ValueError: if it is damaged, or was made for another vocabulary.
     """
-    for path in parts_of(Path(folder), name):
+    config_file, weights_file = parts_of(Path(folder), name)
+    for path in (config_file, weights_file):
         if not path.is_file():
             raise FileNotFoundError(f"No classifier at {path}: give a folder of scripts/train_classifier.py.")
-    config_file, _ = parts_of(Path(folder), name)
-    try:
-        content = json.loads(config_file.read_text(encoding="utf-8"))
-        config = kind.from_dict(content if isinstance(content, dict) else {})
-    except ValueError as error:
-        reason = str(error).rstrip(".")
-        raise ValueError(f"{config_file} is damaged ({reason}): copy it again.") from error
+    config = _read_config(config_file, shape)
     if config.vocabulary != fingerprint(vocabulary):
         raise ValueError(
             f"The classifier in {folder} was made for another vocabulary than this model's: train one for this "
             "model with scripts/train_classifier.py."
         )
-    return config
-
-
-def load_weights(module: Module, folder: str | os.PathLike, name: str) -> Module:
-    """A module with the weights of a folder, frozen.
-
-    Raises:
-        ValueError: if they are damaged, or another module's.
-    """
-    config_file, weights_file = parts_of(Path(folder), name)
+    with torch.random.fork_rng(devices=[]):  # for weights soon replaced
+        module = kind(config)
     try:
         module.load_state_dict(load_file(weights_file))
     except (SafetensorError, RuntimeError) as error:
@@ -76,3 +67,13 @@ def load_weights(module: Module, folder: str | os.PathLike, name: str) -> Module
             f"{weights_file} is damaged or not of the same classifier as {config_file.name}: copy both again."
         ) from error
     return module.eval().requires_grad_(False)
+
+
+def _read_config(path: Path, shape: type[Config]) -> Config:
+    """What the classifier tells apart."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return shape.from_dict(content if isinstance(content, dict) else {})
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise ValueError(f"{path} is damaged ({reason}): copy it again.") from error
