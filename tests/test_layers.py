@@ -54,7 +54,7 @@ FLOORS = {
         "trees": 0, "penn_tags": 0, "tag_patterns": 2, "treebanks": 1, "words": 1, "word_model": 3, "tagger": 4,
         "parser": 4,
         "oracles": 5, "oracle_training": 5, "dependency_trees": 2, "phrase_trees": 3, "oracle_labels": 6,
-        "checks": 6, "wish": 7, "wishes": 8, "steered": 9,
+        "checks": 6, "wish": 7, "wishes": 8, "wished_lengths": 8, "steered": 9,
         "control_options": 0, "control_targets": 10, "control_evaluation": 11, "control_task": 12,
     },
     "image": {

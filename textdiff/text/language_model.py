@@ -29,6 +29,7 @@ from textdiff.text.tokenizer import save_tokenizer
 from textdiff.text.vocabulary import Vocabulary
 
 CANDIDATES_AT_ONCE = 32
+Length = int | tuple[int, int]  # tokens, or the least and the most of them
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,14 @@ class DiffusionLM:
             write_card(draft, facts or {})
 
     def generate(
-        self, num_samples: int = 1, *, length: int | tuple[int, int] | None = None, **options: Unpack[Options]
+        self, num_samples: int = 1, *, length: Length | list[int] | None = None, **options: Unpack[Options]
     ) -> list[str]:
         """Texts from noise.
 
         Args:
             num_samples: texts to draw.
-            length: tokens of a text, or the least and the most; by default drawn as in the training data.
+            length: tokens of a text, or the least and the most, or a list with those of each; by default drawn as
+                in the training data.
             **options: how to sample, see `Options`.
 
         Raises:
@@ -117,7 +119,7 @@ class DiffusionLM:
         return [self._text(reading) for reading in self._denoise(plans, seeds, sampling)]
 
     def generate_steps(
-        self, num_samples: int = 1, *, length: int | tuple[int, int] | None = None, **options: Unpack[Options]
+        self, num_samples: int = 1, *, length: Length | list[int] | None = None, **options: Unpack[Options]
     ) -> Iterator[list[str]]:
         """What `generate`'s texts read after every call of the denoiser; the last are the result."""
         sampling = Sampling(**options)
@@ -153,7 +155,7 @@ class DiffusionLM:
         self,
         prompt: str,
         *,
-        length: int | tuple[int, int] | None = None,
+        length: Length | None = None,
         num_samples: int = 1,
         rank: str = "bound",
         **options: Unpack[Options],
@@ -254,15 +256,19 @@ class DiffusionLM:
         return [planner.plan(planner.lengths(seed, k)) for k in range(num_samples)], candidate_seeds(seed, num_samples)
 
     def _blank_plans(
-        self, num_samples: int, length: int | tuple[int, int] | None, seed: int
+        self, num_samples: int, length: Length | list[int] | None, seed: int
     ) -> tuple[list[Plan], list[int]]:
         _check_count(num_samples)
+        if isinstance(length, list):
+            if len(length) != num_samples:
+                raise ValueError(f"There are {len(length)} lengths for {num_samples} texts: give one for each.")
+            return [blank_plan(self._length_range(size)[0]) for size in length], candidate_seeds(seed, num_samples)
         low, high = self._length_range((1, self.window) if length is None else length)
         sizes, chances = length_chances(self.length_counts, low, high)
         drawn = [np.random.default_rng([seed, 2, k]).choice(sizes, p=chances) for k in range(num_samples)]
         return [blank_plan(int(size)) for size in drawn], candidate_seeds(seed, num_samples)
 
-    def _length_range(self, length: int | tuple[int, int]) -> tuple[int, int]:
+    def _length_range(self, length: Length) -> tuple[int, int]:
         low, high = (length, length) if isinstance(length, int) else length
         if not 1 <= low <= high <= self.window:
             raise ValueError(f"length is {length}: it must be 1 to {self.window} tokens, or a rising range of that.")

@@ -13,8 +13,9 @@ from typing import Unpack
 from textdiff.text.blanks import checked
 from textdiff.text.evaluation import Charges, charged
 from textdiff.text.language_model import DiffusionLM
-from textdiff.text.sampling import Options
+from textdiff.text.sampling import Options, Sampling
 from textdiff.text.wish import Wish, agree, energy_of
+from textdiff.text.wished_lengths import wished_lengths
 
 GUIDANCE_SCALE = 3.0
 JUDGED_AT_ONCE = 32
@@ -48,7 +49,8 @@ def steer(
         wishes: of `Wishes.for_model(lm)`, at least one.
         prompt: a given beginning, which comes back to the byte; its tokens count in all lengths.
         num_samples: texts to draw; equal ones are shown once.
-        length: tokens of the text, or the least and the most; by default what the wishes ask for.
+        length: tokens of the text, or the least and the most; by default what the wishes ask for. Between the two,
+            without a prompt, as the wishes make likely (`wished_lengths`).
         judge: charges nats for texts; None: the model's own bound does.
         **options: how to sample, see `Options`; guidance_scale is 3 if left out, control is one wish more.
 
@@ -76,7 +78,9 @@ def drawn(
     given: Options = {"guidance_scale": GUIDANCE_SCALE, **options}
     given["control"] = energy_of(wishes, options.get("control"))
     if not prompt:
-        return lm.generate(num_samples, length=bounds, **given)
+        given["seed"] = Sampling(**given).pick_seed()
+        lengths = wished_lengths(lm, wishes, bounds, num_samples, seed=given["seed"])
+        return lm.generate(num_samples, length=lengths, **given)
     room = None if bounds is None else _room(lm, prompt, *bounds)
     return [one.text for one in lm.complete(prompt, length=room, num_samples=num_samples, **given)]
 
