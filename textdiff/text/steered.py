@@ -78,8 +78,8 @@ def drawn(
     given: Options = {"guidance_scale": GUIDANCE_SCALE, **options}
     given["control"] = energy_of(wishes, options.get("control"))
     if not prompt:
-        given["seed"] = Sampling(**given).pick_seed()
-        lengths = wished_lengths(lm, wishes, bounds, num_samples, seed=given["seed"])
+        given["seed"] = seed = Sampling(**given).pick_seed()
+        lengths = wished_lengths(lm, wishes, bounds, num_samples, seed=seed)
         return lm.generate(num_samples, length=lengths, **given)
     room = None if bounds is None else _room(lm, prompt, *bounds)
     return [one.text for one in lm.complete(prompt, length=room, num_samples=num_samples, **given)]
