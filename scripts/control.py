@@ -87,6 +87,9 @@ def span(given: str) -> tuple[int, int, str]:
 def keyword_wishes(wishes: Wishes, words: list[str]) -> list[Wish]:
     """Words anywhere are one wish, each word with a place is one of its own."""
     places = {word: re.fullmatch(r"(.+)@(\d{1,6})", word) for word in words}
+    for word in words:
+        if word.endswith("@"):
+            raise ValueError(f"--keywords has {word!r}: write the place behind the @, such as river@3.")
     anywhere = [word for word, place in places.items() if place is None]
     placed = [wishes.keywords([place[1]], place=int(place[2])) for place in places.values() if place]
     return ([wishes.keywords(anywhere)] if anywhere else []) + placed

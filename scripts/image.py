@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from textdiff.image.image_diffusion import ImageDiffusion
+
+SHOWN_AFTER = 1e-3  # seconds, the progress bar, with the first step: what is refused before has none
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -168,6 +171,9 @@ def main(argv: list[str] | None = None) -> None:
             f"--num-samples and --zoom are {args.num_samples} and {args.zoom}: "
             "give numbers above zero, to zoom at most 32."
         )
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"Cannot write into --output-dir {folder}: name a folder of yours.")
     from tqdm import tqdm
 
     from textdiff.cross_modal.text_to_image import TextToImage
@@ -175,7 +181,7 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.image.pictures import contact_sheet
 
     model: Any = (TextToImage if args.task == "draw" else ImageDiffusion).from_pretrained(args.model)
-    with tqdm(desc=args.task, unit="step", file=sys.stderr) as progress:
+    with tqdm(desc=args.task, unit="step", file=sys.stderr, delay=SHOWN_AFTER, mininterval=0) as progress:
 
         def bar(made: int, total: int) -> None:
             progress.total = total

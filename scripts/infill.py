@@ -39,17 +39,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def read_lines(path: str) -> list[str]:
-    """The texts of a file, one a line."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.rstrip("\r\n") for line in file if line.strip()]
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"No file {path}: give a UTF-8 text file with one text a line.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert it, for example with iconv.") from error
-    if not lines:
+    """The texts of a file, plain or .gz, one a line."""
+    from textdiff.text.blanks import parse
+    from textdiff.text.data import read_content
+
+    lines = read_content(path, wanted="text file with one text a line").split("\n")
+    texts = {number: line for number, line in enumerate(lines, start=1) if line.strip()}
+    if not texts:
         raise ValueError(f"{path} holds no text: give one text with a blank on each line.")
-    return lines
+    for number, text in texts.items():
+        try:
+            parse(text)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    return list(texts.values())
 
 
 def show_steps(model: DiffusionLM, text: str, args: argparse.Namespace) -> None:

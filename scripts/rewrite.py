@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -88,12 +89,13 @@ def report(source: str, found: list[Rewrite], *, as_json: bool) -> str:
 
 
 def write_all(args: argparse.Namespace, lines: Iterator[str]) -> None:
-    """Write lines as they come."""
+    """Write lines as they come; a file that was there is kept until the first."""
     if args.output is None:
         _write(sys.stdout, lines)
         return
+    first = next(lines)
     with open(args.output, "w", encoding="utf-8") as file:
-        _write(file, lines)
+        _write(file, chain([first], lines))
 
 
 def _write(file: TextIO, lines: Iterator[str]) -> None:
@@ -105,9 +107,12 @@ def _write(file: TextIO, lines: Iterator[str]) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Rewrite every source."""
     args = parse_args(argv)
-    if args.output is not None and (Path(args.output).is_dir() or not Path(args.output).parent.is_dir()):
-        raise ValueError(f"Cannot write {args.output}: give a file in a folder that exists.")
+    from textdiff.reports import check_target
     from textdiff.text.rewriting import checked_options
+
+    check_target(args.output)
+    if args.file and args.output and Path(args.file).resolve() == Path(args.output).resolve():
+        raise ValueError(f"--output {args.output} is the file of the sources: name another one.")
 
     checked_options(options(args))
     sources = read_sources(args)

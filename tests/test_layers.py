@@ -34,7 +34,7 @@ ROOMS = {
 # Module -> floor. An import must go down. A module not named here must be drawn first.
 FLOORS = {
     "diffusion": {
-        "curves": 0, "stagger": 0,
+        "curves": 0, "stagger": 0, "limits": 0,
         "scheduler": 1, "conversion": 1,
         "losses": 2, "samplers": 2,
         "guidance": 3, "corrections": 4,

@@ -1,11 +1,12 @@
 """Figures in files: what new ones will stand beside is whole, or refused before the work."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from textdiff.reports import commit_of, read_figures, write_json
+from textdiff.reports import check_target, commit_of, read_figures, write_json
 
 
 def test_figures_come_back_and_a_new_file_has_none(tmp_path: Path) -> None:
@@ -30,6 +31,24 @@ def test_a_file_that_could_not_be_written_is_refused(tmp_path: Path) -> None:
     for target in (tmp_path, tmp_path / "no" / "figures.json"):
         with pytest.raises(ValueError, match="^Cannot write"):
             read_figures(target)
+
+
+def test_a_link_stays_a_link_and_a_device_a_device(tmp_path: Path) -> None:
+    target, link = tmp_path / "figures.json", tmp_path / "link.json"
+    target.write_text("{}")
+    link.symlink_to(target)
+    check_target(link)
+    write_json({"a": 1}, link)
+    assert link.is_symlink() and read_figures(target) == {"a": 1}
+    device = Path(os.devnull)
+    check_target(device)
+    write_json({"a": 1}, device)
+    assert device.is_char_device()
+
+
+def test_looking_whether_a_file_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    check_target(tmp_path / "figures.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_commit_is_marked_where_more_than_figures_differs(tmp_path: Path) -> None:

@@ -98,7 +98,10 @@ def write_json(content: Any, target: str | os.PathLike) -> None:
     if os.fspath(target) == "-":
         sys.stdout.write(text)
         return
-    path = Path(target)
+    path = Path(target).resolve()  # a link stays a link
+    if path.exists() and not path.is_file():  # a pipe or a device
+        path.write_text(text, encoding="utf-8")
+        return
     draft = path.with_name(f".{path.name}.part")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -132,10 +135,18 @@ def check_target(target: str | os.PathLike | None) -> None:
     """Refuse a file that could not be written, before an hour of work and not after it.
 
     Raises:
-        ValueError: if its folder does not exist, or it is a folder itself.
+        ValueError: if its folder does not exist or cannot be written to, or it is a folder itself.
     """
     if target is None or os.fspath(target) == "-":
         return
-    path = Path(target)
+    path = Path(target).resolve()
     if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f"Cannot write {path}: give a file in a folder that exists.")
+        raise ValueError(f"Cannot write {target}: give a file in a folder that exists.")
+    if path.exists() and not path.is_file():
+        return
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.touch()
+        draft.unlink()
+    except OSError as error:
+        raise ValueError(f"Cannot write {target} ({error.strerror}): give a file in a folder of yours.") from error

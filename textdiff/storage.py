@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ def find_model(name: str | os.PathLike | None, *, default: str, model_type: str,
     """
     text = default if name is None else os.fspath(name)
     folder = Path(text).expanduser()
-    if folder.is_dir() and name is not None:
+    if text.strip() and folder.is_dir() and name is not None:
         return folder
     if text and "/" not in text and (BUNDLED / text / CONFIG_FILE).is_file():
         return BUNDLED / text
@@ -93,7 +94,7 @@ def part_of(config: Mapping[str, Any], kind: type[Shape], path: Path) -> Shape:
         if wanted is tuple:
             right = isinstance(value, list | tuple) and all(type(one) is int for one in value)
         else:
-            right = isinstance(value, int | float) if wanted is float else type(value) is wanted
+            right = isinstance(value, int | float) and isfinite(value) if wanted is float else type(value) is wanted
         if not right:
             raise ValueError(f"{path} says {field.name} = {value!r}, which cannot be: copy the file again.")
         found[field.name] = value

@@ -148,7 +148,7 @@ def test_what_is_no_picture_is_refused(picture, message: str) -> None:
 
 
 def test_a_missing_file() -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere.png does not exist"):
+    with pytest.raises(FileNotFoundError, match="nowhere.png is no file"):
         read_picture("nowhere.png", 1)
 
 

@@ -113,7 +113,7 @@ def test_captions_are_printed_in_lines_or_as_json(place, monkeypatch, capsys) ->
     ("arguments", "message"),
     [
         (["caption", "--model", "teller", "--image", "small.png"], "4 x 4 pixels, but the model reads 8 x 8"),
-        (["caption", "--model", "teller", "--image", "none.png"], "none.png does not exist"),
+        (["caption", "--model", "teller", "--image", "none.png"], "none.png is no file"),
         (["caption", "--model", "artist", "--image", "digit.png"], "not 'textdiff-captioner'"),
         (["caption", "--model", "teller", "--image", "digit.png", "--guidance-scale", "-1"], "picture_guidance is -1"),
         (["caption", "--model", "teller", "--image", "digit.png", "--temperature", "0"], "temperature is 0"),
@@ -128,7 +128,7 @@ def test_captions_are_printed_in_lines_or_as_json(place, monkeypatch, capsys) ->
         (["generate", "--model", "model", "--output-dir", "mask.png"], "is a file"),
         (["upscale", "--model", "model", "--image", "small.png", "--scale", "9"], "The scale is 9"),
         (["inpaint", "--model", "model", "--image", "small.png", "--mask", "mask.png"], "The mask is 8 x 8"),
-        (["restore", "--model", "model", "--image", "none.png", "--noise", "0.1"], "none.png does not exist"),
+        (["restore", "--model", "model", "--image", "none.png", "--noise", "0.1"], "none.png is no file"),
         (["restore", "--model", "model", "--image", "digit.png"], "The noise is 0"),
     ],
 )

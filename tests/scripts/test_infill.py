@@ -1,5 +1,6 @@
 """scripts/infill.py as a stranger calls it: what it prints, and one sentence for every bad input."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -30,6 +31,20 @@ def test_from_the_shell(shell: Callable, untrained: str) -> None:
     head, *rows = done.stdout.removesuffix("\n").split("\n")
     assert "score" in head and 1 <= len(rows) <= 3
     assert all("The little " in row and " ran " in row and " <- " in row for row in rows)
+
+
+def test_a_file_may_be_packed_and_its_bad_line_is_named(
+    untrained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, mixed = tmp_path / "texts.txt.gz", tmp_path / "mixed.txt"
+    packed.write_bytes(gzip.compress(b"\xef\xbb\xbfThe [MASK] ran.\n\nA [MASK:1].\n"))
+    main(["--model", untrained, "--file", str(packed), "--json", *FAST])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["input"] for row in rows] == ["The [MASK] ran.", "A [MASK:1]."]
+    mixed.write_text("The [MASK] ran.\n\nNo blank.\n")
+    code, said = ending(monkeypatch, capsys, "--model", untrained, "--file", str(mixed))
+    assert code == 2 and said.startswith(f"error: {mixed}, line 3: The text has no blank")
+    assert ending(monkeypatch, capsys, "--file", str(tmp_path))[1].startswith(f"error: No file {tmp_path}")
 
 
 def test_a_bad_text_from_the_shell(shell: Callable, untrained: str) -> None:

@@ -69,6 +69,22 @@ def test_the_same_seed_gives_the_same_targets(pairs: str, capsys: pytest.Capture
     assert printed[0] == printed[1] != printed[2]
 
 
+def test_an_old_file_is_kept_until_there_is_something_new(
+    pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, output = tmp_path / "sources.txt", tmp_path / "targets.txt"
+    sources.write_text("A cat\n")
+    output.write_text("dear\n")
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DiffusionLM, "rewrite_candidates", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        main(["--model", pairs, "--file", str(sources), "--output", str(output), *FAST])
+    assert output.read_text() == "dear\n" and len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,6 +94,10 @@ def test_the_same_seed_gives_the_same_targets(pairs: str, capsys: pytest.Capture
         (["--text", "A", "--length", "24"], "ask for less"),
         (["--text", "A", "--length", "-1"], "length is -1"),
         (["--text", "A", "--num-samples", "0"], "num_samples is 0"),
+        (["--text", "A", "--length", "3", "--length-candidates", "2"], "contradict each other"),
+        (["--text", "A", "--num-samples", str(10**20)], "a whole number from 1 to 1000000"),
+        (["--text", "\udcff"], "is no text in valid Unicode"),
+        (["--file", "cats.txt", "--output", "cats.txt"], "is the file of the sources: name another one"),
         (["--text", "A", "--length-candidates", "0"], "length_candidates is 0"),
         (["--text", "A", "--rank", "x"], "bound or mbr"),
         (["--text", "A", "--source-guidance", "-2"], "source_guidance is -2.0"),
@@ -103,6 +123,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     Path("latin1.txt").write_bytes("café".encode("latin-1"))
     Path("holes.txt").write_text("A cat\n \nA dog\n")
     Path("empty.txt").write_text("")
+    Path("cats.txt").write_text("A cat\n")
     monkeypatch.setattr(sys, "argv", ["rewrite.py", "--model", pairs, *arguments])
     with pytest.raises(SystemExit) as stopped:
         run(main)

@@ -138,7 +138,9 @@ def test_control_at_scale_0_changes_nothing(bpe_lm: DiffusionLM) -> None:
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"guidance_scale": -1.0}, "at least 0"), ({"guidance_scale": float("nan")}, "at least 0"),
+        *(({"guidance_scale": scale}, r"must be 0 to 10000 \(0 = off\)") for scale in (-1.0, float("nan"), 1e300)),
+        *(({"temperature": heat}, "must be 1e-06 to 1e[+]06") for heat in (0.0, 1e-45, float("inf"), float("nan"))),
+        *(({"num_inference_steps": n}, "a whole number from 1 to 100000") for n in (0, 2.5, 10**20)),
         ({"guidance_rounds": 0}, "at least 1"),
         ({"order": "backwards"}, "Unknown order 'backwards': choose spread, random"),
     ],

@@ -273,8 +273,8 @@ def _complete(config: Mapping[str, Any]) -> SchedulerConfig:
             raise ValueError(f"the scheduler's config names the curve {curve!r} but has no {key}: add them")
     if full["textdiff_curve"] == "betas":
         full["num_train_timesteps"] = len(full["trained_betas"])
-    if full["num_train_timesteps"] < 2:
-        raise ValueError(f"num_train_timesteps is {full['num_train_timesteps']}: it must be at least 2")
+    if type(full["num_train_timesteps"]) is not int or full["num_train_timesteps"] < 2:
+        raise ValueError(f"num_train_timesteps is {full['num_train_timesteps']}: it must be a whole number, at least 2")
     return SchedulerConfig(full)
 
 

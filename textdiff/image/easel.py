@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textdiff.diffusion.limits import check_count
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image.drawing import Plan, draw, measuring
 from textdiff.image.operators import Operator
@@ -63,8 +64,7 @@ class Easel:
         return -(-size[0] // stride) * stride, -(-size[1] // stride) * stride
 
     def _size(self, num_samples: int, size: tuple[int, int] | None) -> tuple[int, int]:
-        if num_samples < 1:
-            raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")
+        check_count(num_samples)
         height, width = size or (self.shape.image_size, self.shape.image_size)
         if not (1 <= height <= LARGEST and 1 <= width <= LARGEST):
             raise ValueError(f"The size is {height} x {width}: give 1 to {LARGEST} pixels a side.")

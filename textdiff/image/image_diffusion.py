@@ -8,7 +8,6 @@ letters.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from textdiff.image.adapters import DiffusersNetwork
 from textdiff.image.card import write_card
 from textdiff.image.drawing import CONDITIONINGS, RESAMPLE, Plan, blending, denoising, replacing, states
 from textdiff.image.easel import Easel
-from textdiff.image.operators import Operator, check_scale, downsample, missing
+from textdiff.image.operators import MOST_NOISE, Operator, check_scale, downsample, missing
 from textdiff.image.pictures import padded, to_pil
 from textdiff.image.sampling import Options, Sampling, grid_of
 from textdiff.image.unet import Network, UNet
@@ -235,8 +234,8 @@ class ImageDiffusion(Easel):
             if size is not None or conditioning != "guidance":
                 raise ValueError("size and conditioning are for an operator: give one, or leave them out.")
             return self.denoise(image, noise, num_samples=num_samples, **options)
-        if not 0 <= noise < math.inf:
-            raise ValueError(f"The noise is {noise}: give its standard deviation, at least 0.")
+        if not 0 <= noise <= MOST_NOISE:
+            raise ValueError(f"The noise is {noise}: give its standard deviation, 0 to {MOST_NOISE:g}.")
         given = operator
         sampling, y = Sampling(**options), self._pictures(image, num_samples)
         size = self._size(num_samples, size or (y.shape[-2], y.shape[-1]))

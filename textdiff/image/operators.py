@@ -21,6 +21,7 @@ LEAST_NOISE = 1e-3  # of a measurement that claims none, so that the system stay
 ITERATIONS = 30
 CONVERGED = 1e-6
 WIDEST_BLUR = 100.0  # pixels
+MOST_NOISE = 100.0  # standard deviation, 1 = black to white
 
 
 def missing(known: Tensor) -> Operator:

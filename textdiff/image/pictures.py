@@ -72,8 +72,8 @@ def open_picture(path: str | os.PathLike) -> Image.Image:
                 _check_pixels(image)
                 image.load()
                 return ImageOps.exif_transpose(image)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path} does not exist: name a picture file.") from error
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise FileNotFoundError(f"{path} is no file: name a picture file.") from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ValueError(f"{path} would unpack to an enormous picture: make it smaller first.") from error
         except UnidentifiedImageError as error:

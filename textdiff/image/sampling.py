@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textdiff.diffusion.limits import check_guidance, check_seed, check_steps
 from textdiff.diffusion.samplers import SAMPLERS, Correction, Denoiser, State, draw_noise, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image.attention import Condition
@@ -59,18 +59,15 @@ class Sampling:
     condition: Condition | None = None
 
     def __post_init__(self) -> None:
-        if self.num_inference_steps < 1:
-            raise ValueError(f"num_inference_steps is {self.num_inference_steps}: it must be at least 1.")
+        check_steps(self.num_inference_steps)
         if self.sampler not in SAMPLERS:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(SAMPLERS)}.")
-        if not 0 <= self.guidance_scale < math.inf:
-            raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (1 = off).")
+        check_guidance("guidance_scale", self.guidance_scale, off=1)
         if self.guidance_scale != 1.0 and self.labels is None and self.condition is None:
             raise ValueError(
                 f"guidance_scale is {self.guidance_scale} without labels or condition: say what to guide to."
             )
-        if self.seed is not None and self.seed < 0:
-            raise ValueError(f"The seed is {self.seed}: it must be at least 0.")
+        check_seed(self.seed)
 
     def pick_seed(self) -> int:
         """The seed given, or one drawn from the generator, or a fresh one."""
@@ -90,7 +87,10 @@ class Sampling:
             return None
         if not num_classes:
             raise ValueError("This model was trained without classes: leave labels out.")
-        labels = torch.as_tensor(self.labels)
+        try:
+            labels = torch.as_tensor(self.labels)
+        except (RuntimeError, TypeError, ValueError, OverflowError):
+            labels = torch.zeros(1)  # refused below
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.ndim > 1:
             raise ValueError("labels must be a whole number or a list of them, one for each picture.")
         labels = labels.long().expand(count) if labels.ndim == 0 else labels.long()

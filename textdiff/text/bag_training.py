@@ -29,10 +29,15 @@ def fit_bag(
         held_out: to choose the penalty by.
         vocabulary: of its model.
 
+    Raises:
+        ValueError: if no held-out text has a label that the bag knows.
+
     Returns:
         penalty, loss (nats a label, held out) and the accuracy of every field there.
     """
     seen, unseen = (Counted(some, vocabulary, bag) for some in (texts, held_out))
+    if all((labels == MISSING).all() for labels in unseen.labels.values()):
+        raise ValueError("No held-out text has a label that training texts have: give others to choose by.")
     best: tuple[float, float, dict[str, Tensor]] | None = None
     for penalty in PENALTIES:
         _fit(bag, seen, penalty)

@@ -62,9 +62,9 @@ def parse(text: str) -> Template:
     Raises:
         ValueError: if the text is empty, has no blank, a blank with a bad count, or is not valid Unicode.
     """
-    if not text.strip():
+    if not checked(text).strip():
         raise ValueError(f"The text is empty: {HOW_TO}.")
-    marks = list(MARK.finditer(checked(text)))
+    marks = list(MARK.finditer(text))
     if not marks:
         raise ValueError(f"The text has no blank: {HOW_TO}.")
     edges = [0, *(edge for mark in marks for edge in mark.span()), len(text)]
@@ -73,11 +73,13 @@ def parse(text: str) -> Template:
 
 
 def checked(text: str) -> str:
-    """The text itself, if it is valid Unicode.
+    """The text itself, if it is one and valid Unicode.
 
     Raises:
         ValueError: if it is not.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"A text is wanted, and {text!r:.40} is none: give a string.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

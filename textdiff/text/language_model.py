@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from textdiff.diffusion.limits import check_count
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text import loading, ranking
 from textdiff.text.blanks import Blank, Template, checked, parse
 from textdiff.text.denoiser import TextDenoiser
-from textdiff.text.plans import Plan, Planner, blank_plan, length_chances
+from textdiff.text.plans import Plan, Planner, blank_plan, length_chances, length_counts_of
 from textdiff.text.rewriting import Rewrite, RewriteOptions, Rewriter
 from textdiff.text.sampling import Options, Readings, Sampling, candidate_seeds, walk
 from textdiff.text.scoring import Bound, bound
@@ -56,7 +57,7 @@ class DiffusionLM:
         self.vocabulary = Vocabulary(tokenizer, denoiser.config.vocab_size)
         self.config = {**(config or {}), **denoiser.config.to_dict()}
         self.window = denoiser.config.max_position_embeddings
-        self.length_counts: list[int] = self.config.get("length_counts") or []
+        self.length_counts: list[int] = length_counts_of(self.config)
         self.folder: Path | None = None  # that it was loaded from
 
     @property
@@ -251,14 +252,14 @@ class DiffusionLM:
         return [template.trim(i, decode(ids), words=words) for i, ids in enumerate(reading)]
 
     def _plans(self, template: Template, num_samples: int, seed: int) -> tuple[list[Plan], list[int]]:
-        _check_count(num_samples)
+        check_count(num_samples)
         planner = Planner(template, self.vocabulary, self.window, self.length_counts)
         return [planner.plan(planner.lengths(seed, k)) for k in range(num_samples)], candidate_seeds(seed, num_samples)
 
     def _blank_plans(
         self, num_samples: int, length: Length | list[int] | None, seed: int
     ) -> tuple[list[Plan], list[int]]:
-        _check_count(num_samples)
+        check_count(num_samples)
         if isinstance(length, list):
             if len(length) != num_samples:
                 raise ValueError(f"There are {len(length)} lengths for {num_samples} texts: give one for each.")
@@ -292,8 +293,3 @@ class DiffusionLM:
             (last,) = self._walk(plans[part], seeds[part], sampling, last_only=True)
             found += last
         return found
-
-
-def _check_count(num_samples: int) -> None:
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")

@@ -7,8 +7,9 @@ still comes back), at a sentence's edge where there is one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -171,6 +172,18 @@ class Planner:
         if inside_word or before[-1:].isspace() or (not before and blank == 0) or before[-1:] in tuple("([{“‘$#"):
             return UNSPACED
         return None
+
+
+def length_counts_of(config: Mapping[str, Any]) -> list[int]:
+    """How many training texts have 0, 1, 2, ... tokens; empty = any length.
+
+    Raises:
+        ValueError: if a model's config says what cannot be.
+    """
+    counts = config.get("length_counts") or []
+    if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("The config's length_counts are no list of counts: copy config.json again.")
+    return counts
 
 
 def length_chances(length_counts: Sequence[int], low: int, high: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,13 +7,13 @@ likeliest.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from textdiff.diffusion.limits import check_count, check_guidance
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text import ranking
 from textdiff.text.denoiser import TextDenoiser
@@ -61,12 +61,10 @@ class Rewriting:
     length_candidates: int | None = None
 
     def __post_init__(self) -> None:
-        if self.num_samples < 1:
-            raise ValueError(f"num_samples is {self.num_samples}: it must be at least 1.")
+        check_count(self.num_samples)
         if self.rank not in ranking.RANKS:
             raise ValueError(f"Unknown rank {self.rank!r}: choose {' or '.join(ranking.RANKS)}.")
-        if not 0 <= self.source_guidance < math.inf:
-            raise ValueError(f"source_guidance is {self.source_guidance}: it must be at least 0 (1 = off).")
+        check_guidance("source_guidance", self.source_guidance, off=1)
         low, high = self.length_range or (1, 1)
         if not 1 <= low <= high:
             raise ValueError(
@@ -74,6 +72,8 @@ class Rewriting:
             )
         if self.length_candidates is not None and self.length_candidates < 1:
             raise ValueError(f"length_candidates is {self.length_candidates}: it must be at least 1.")
+        if self.length_candidates is not None and isinstance(self.length, int):
+            raise ValueError("length and length_candidates contradict each other: give one, or a range of lengths.")
 
     @property
     def length_range(self) -> tuple[int, int] | None:

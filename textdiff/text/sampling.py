@@ -5,7 +5,6 @@ Every candidate owns its noise: what comes out does not depend on how many other
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from textdiff.diffusion import stagger
 from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.guidance import Energy
+from textdiff.diffusion.limits import check_guidance, check_seed, check_steps
 from textdiff.diffusion.samplers import SAMPLERS, Step, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import Prefix, TextDenoiser
@@ -29,6 +29,7 @@ from textdiff.text.vocabulary import Vocabulary, draw
 
 CATEGORICAL = "categorical"
 TEXT_SAMPLERS = (CATEGORICAL, *SAMPLERS)
+COLDEST, HOTTEST = 1e-6, 1e6  # temperatures
 
 Readings = list[list[list[int]]]  # candidate, blank, token
 
@@ -83,20 +84,17 @@ class Sampling:
     guidance_rounds: int = 3
 
     def __post_init__(self) -> None:
-        if self.num_inference_steps < 1:
-            raise ValueError(f"num_inference_steps is {self.num_inference_steps}: it must be at least 1.")
+        check_steps(self.num_inference_steps)
         if self.sampler is not None and self.sampler not in TEXT_SAMPLERS:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}: it must be above 0 (1 = off).")
+        if not COLDEST <= self.temperature <= HOTTEST:
+            raise ValueError(f"temperature is {self.temperature}: it must be {COLDEST} to {HOTTEST:g} (1 = off).")
         if self.order not in stagger.ORDERS:
             raise ValueError(f"Unknown order {self.order!r}: choose {', '.join(stagger.ORDERS)}.")
-        if not 0 <= self.guidance_scale < math.inf:
-            raise ValueError(f"guidance_scale is {self.guidance_scale}: it must be at least 0 (0 = off).")
+        check_guidance("guidance_scale", self.guidance_scale, off=0)
         if self.guidance_rounds < 1:
             raise ValueError(f"guidance_rounds is {self.guidance_rounds}: it must be at least 1.")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise ValueError(f"The seed is {self.seed}: it must be at least 0 and below 2**63.")
+        check_seed(self.seed)
 
     def sampler_for(self, denoiser: TextDenoiser) -> str:
         """The name of the sampler for a denoiser.

@@ -41,8 +41,15 @@ class Vocabulary:
         self.joining = torch.tensor([text[:1].isalnum() and not self.words for text in texts])  # go on with a word
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, no special ones added."""
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        """Token ids of a text, no special ones added.
+
+        Raises:
+            ValueError: if it is no text, or not valid Unicode.
+        """
+        try:
+            return self.tokenizer.encode(text, add_special_tokens=False).ids
+        except TypeError as error:
+            raise ValueError(f"{text!r:.40} is no text in valid Unicode: give a string, as UTF-8.") from error
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
