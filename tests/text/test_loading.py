@@ -82,6 +82,11 @@ def edit_config(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def edit_scheduler(folder: Path, **changes: object) -> None:
+    path = folder / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -106,6 +111,10 @@ def lose_a_shard(folder: Path) -> None:
 
 
 DAMAGES = {
+    "dropout = nan, which cannot be": lambda folder: edit_config(folder, dropout=float("nan")),
+    "length_counts are no list of counts": lambda folder: edit_config(folder, length_counts={"a": 1}),
+    "length_counts are no list of counts: ": lambda folder: edit_config(folder, length_counts=[3, -1]),
+    "num_train_timesteps is many": lambda folder: edit_scheduler(folder, num_train_timesteps="many"),
     "No weights": lambda folder: (folder / loading.WEIGHTS_FILE).unlink(),
     "truncated or corrupted": lambda folder: cut(folder / loading.WEIGHTS_FILE),
     "is truncated": lambda folder: (folder / loading.WEIGHTS_FILE).write_bytes(b"\x00" * 40),
