@@ -90,7 +90,7 @@ def report(source: str, found: list[Rewrite], *, as_json: bool) -> str:
 
 def write_all(args: argparse.Namespace, lines: Iterator[str]) -> None:
     """Write lines as they come; a file that was there is kept until the first."""
-    if args.output is None:
+    if args.output in (None, "-"):
         _write(sys.stdout, lines)
         return
     first = next(lines)

@@ -209,7 +209,8 @@ def main(argv: list[str] | None = None) -> None:
 
     lm = DiffusionLM.from_pretrained(args.model)
     if args.bag:
-        sys.stdout.write(listing(fit(args, lm, parts)["validation"]) + "\n")
+        if is_first_process():
+            sys.stdout.write(listing(fit(args, lm, parts)["validation"]) + "\n")
         return
     if args.tagger or args.parser:
         parts = label(args, parts)

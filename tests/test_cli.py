@@ -41,6 +41,11 @@ def test_a_tensor_beyond_the_memory_is_one_sentence(capsys: pytest.CaptureFixtur
     assert stopped.value.code == 2 and "(out of memory): give a smaller one." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried to allocate", "Storage size calculation overflowed"])
+def test_torch_s_other_words_for_it(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    assert ending(RuntimeError(words)) == 2 and "(out of memory)" in capsys.readouterr().err
+
+
 def test_a_mistake_of_ours_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="ours"):
         run(lambda: (_ for _ in ()).throw(RuntimeError("ours")))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+TORCH_OUT_OF_MEMORY = ("allocate memory", "out of memory", "size calculation overflowed")
 TOO_MUCH = "A number or a file asks for more than can be computed here ({reason}): give a smaller one."
 
 
@@ -26,7 +27,7 @@ def run(main: Callable[[], None]) -> None:
     except (MemoryError, OverflowError, RecursionError) as error:
         _refuse(TOO_MUCH.format(reason=" ".join(str(error).split()) or type(error).__name__))
     except RuntimeError as error:
-        if "allocate memory" not in str(error):  # torch's own words
+        if not any(words in str(error) for words in TORCH_OUT_OF_MEMORY):
             raise
         _refuse(TOO_MUCH.format(reason="out of memory"))
     except KeyboardInterrupt:

@@ -12,8 +12,8 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
-from math import isfinite
 from pathlib import Path
+from sys import float_info
 from typing import Any, TypeVar
 
 import torch
@@ -94,7 +94,9 @@ def part_of(config: Mapping[str, Any], kind: type[Shape], path: Path) -> Shape:
         if wanted is tuple:
             right = isinstance(value, list | tuple) and all(type(one) is int for one in value)
         else:
-            right = isinstance(value, int | float) and isfinite(value) if wanted is float else type(value) is wanted
+            right = type(value) is wanted
+        if wanted is float:
+            right = isinstance(value, int | float) and abs(value) <= float_info.max
         if not right:
             raise ValueError(f"{path} says {field.name} = {value!r}, which cannot be: copy the file again.")
         found[field.name] = value

@@ -18,7 +18,7 @@ def test_all_begin_in_noise_and_end_clean() -> None:
     assert (own_times(torch.tensor([[0.0]], dtype=torch.float64), start, wait) == 0).all()
 
 
-def test_without_spread_there_is_one_time() -> None:
+def test_without_a_wait_there_is_one_time() -> None:
     t = torch.rand(4, 1, dtype=torch.float64)
     own = own_times(t, torch.rand(4, 9, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64))
     assert own.equal(t.expand(4, 9))

@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from textdiff.text.bag import BagOfTokens, load_classifier
+from textdiff.text.checks import FieldReader
 from textdiff.text.classified import FieldIs
 from textdiff.text.classifier import TextClassifier
 from textdiff.text.classifier_config import BagConfig
@@ -64,7 +65,11 @@ def test_an_energy_reads_it(bag: BagOfTokens, word_lm: DiffusionLM) -> None:
     assert_close((-glad).exp() + (-sad).exp(), torch.ones(1))
     assert_close(sad - glad, logits(bag, p)[:, 0] - logits(bag, p)[:, 1])
     control = FieldIs(bag, "mood", "sad")
-    assert len(word_lm.generate(2, control=control, num_inference_steps=2, length=6, seed=0)) == 2
+    options = {"num_inference_steps": 4, "length": 6, "seed": 0}
+    steered, free = (FieldReader(bag, word_lm.vocabulary).value(texts, "mood").count("sad") for texts in (
+        word_lm.generate(16, control=control, guidance_scale=4.0, **options), word_lm.generate(16, **options),
+    ))  # fmt: skip
+    assert steered >= 15 and free <= 12
 
 
 def test_a_saved_bag_is_the_same(bag: BagOfTokens, word_lm: DiffusionLM, tmp_path) -> None:

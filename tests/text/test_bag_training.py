@@ -65,6 +65,13 @@ def test_missing_labels_do_not_count(word_lm: DiffusionLM) -> None:
     assert_close(alone.loss(both), mixed.loss(both))
 
 
+def test_texts_without_a_label_teach_nothing_and_are_refused(word_lm: DiffusionLM) -> None:
+    strange = [LabelledText("The dog ran", {"colour": "red"})]
+    for texts, held_out, which in ((strange, GLAD, "training"), (GLAD, strange, "held-out")):
+        with pytest.raises(ValueError, match=f"No {which} text has one of the labels"):
+            fitted(word_lm, texts, held_out)
+
+
 def test_the_same_texts_give_the_same_scores(word_lm: DiffusionLM) -> None:
     (one, said), (two, again) = (fitted(word_lm, GLAD + SAD, SAD) for _ in range(2))
     assert torch.equal(one.scores.weight, two.scores.weight) and said == again

@@ -223,7 +223,7 @@ def test_bad_input_is_refused_in_a_sentence(bpe_lm: DiffusionLM, text: str, opti
 def test_every_text_may_have_its_length(word_lm: DiffusionLM) -> None:
     texts = word_lm.generate(3, length=[4, 2, 7], num_inference_steps=2, seed=0)
     assert [len(text.split()) for text in texts] == [4, 2, 7]
-    with pytest.raises(ValueError, match="There are 2 lengths for 3 texts: give one for each."):
+    with pytest.raises(ValueError, match="are for 3 texts: give a number for each."):
         word_lm.generate(3, length=[4, 2])
     with pytest.raises(ValueError, match="length is 0: it must be 1 to"):
         word_lm.generate(1, length=[0])

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from textdiff.text import wished_lengths as module
 from textdiff.text.classifier import TextClassifier
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.plans import length_chances
 from textdiff.text.wish import WEIGHTS, Wish
-from textdiff.text.wished_lengths import at_the_start, wish_nats, wished_lengths
+from textdiff.text.wished_lengths import at_the_start, span_nats, wished_lengths
 from textdiff.text.wishes import Wishes
 
 SOME = (4, 7)
@@ -37,31 +38,30 @@ def test_lengths_follow_bayes_rule(word_lm: DiffusionLM, wishes: Wishes) -> None
     assert (np.abs(shares - wanted) < 5 * np.sqrt(wanted * (1 - wanted) / len(drawn))).all()
 
 
-def test_wishes_add_up_without_the_weights_of_their_kinds(word_lm: DiffusionLM, wishes: Wishes) -> None:
-    sizes = list(range(SOME[0], SOME[1] + 1))
-    span, mood = asking(wishes.span(0, 2, "NP")), asking(wishes.sentiment("positive"))
-    assert WEIGHTS["span"] != WEIGHTS["sentiment"]
-    once = wish_nats(word_lm, [span], sizes, seed=0)
+def test_spans_add_up_without_their_weight(word_lm: DiffusionLM, wishes: Wishes) -> None:
+    sizes = list(range(2, 25))
+    span, other = asking(wishes.span(0, 2, "NP")), asking(wishes.span(2, 5, "VP"))
+    once = span_nats(word_lm, [span], sizes, seed=0)
     np.testing.assert_allclose(once, 0.1 * np.array(sizes))
-    np.testing.assert_allclose(wish_nats(word_lm, [span, mood], sizes, seed=0), 2 * once)
-    np.testing.assert_allclose(wish_nats(word_lm, [2 * span], sizes, seed=0), 2 * once)
+    np.testing.assert_allclose(span_nats(word_lm, [span, other], sizes, seed=0), 2 * once)
+    np.testing.assert_allclose(span_nats(word_lm, [2 * span], sizes, seed=0), 2 * once)
 
 
-def test_a_number_of_tokens_alone_has_no_say(word_lm: DiffusionLM, wishes: Wishes) -> None:
+def test_lengths_are_looked_at_in_parts(
+    word_lm: DiffusionLM, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish, sizes = asking(wishes.span(0, 2, "NP")), list(range(4, 14))
+    whole = span_nats(word_lm, [wish], sizes, seed=0)
+    monkeypatch.setattr(module, "CANDIDATES_AT_ONCE", 3)
+    np.testing.assert_allclose(span_nats(word_lm, [wish], sizes, seed=0), whole)
+
+
+def test_other_wishes_have_no_say(word_lm: DiffusionLM, wishes: Wishes) -> None:
     """Lengths are those of a model that wishes nothing."""
-    drawn = wished_lengths(word_lm, [wishes.length(5)], SOME, 12, seed=3)
+    drawn = wished_lengths(word_lm, [wishes.length(5), asking(wishes.sentiment("positive"))], SOME, 12, seed=3)
     texts = word_lm.generate(12, length=SOME, num_inference_steps=2, seed=3)
     assert drawn == [len(text.split()) for text in texts] and len(set(drawn)) > 2
-    assert wished_lengths(word_lm, [wishes.keywords(["dog"])], (4, 4), 2, seed=3) == [4, 4]
-
-
-def test_many_words_want_room(word_lm: DiffusionLM, wishes: Wishes) -> None:
-    wish = wishes.keywords(["red", "sun.", "dog"])
-    nats = wish_nats(word_lm, [wish], [3, 10], seed=0)
-    assert nats[0] > nats[1] + 1
-    drawn = wished_lengths(word_lm, [wish], (3, 10), 40, seed=0)
-    plain = wished_lengths(word_lm, [], (3, 10), 40, seed=0)
-    assert sum(drawn) > sum(plain)
+    assert wished_lengths(word_lm, [wishes.span(0, 2, "NP")], (4, 4), 2, seed=3) == [4, 4]
 
 
 def test_the_start_is_noise_of_every_length(word_lm: DiffusionLM) -> None:

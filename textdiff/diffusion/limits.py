@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 MOST_STEPS, MOST_SAMPLES, MOST_GUIDANCE = 100_000, 1_000_000, 10_000.0
 
 
 def check_steps(num_inference_steps: int) -> None:
     """ValueError if it is no number of strides."""
-    if not isinstance(num_inference_steps, int) or not 1 <= num_inference_steps <= MOST_STEPS:
+    if not isinstance(num_inference_steps, Integral) or not 1 <= num_inference_steps <= MOST_STEPS:
         raise ValueError(
             f"num_inference_steps is {num_inference_steps}: it must be a whole number from 1 to {MOST_STEPS}."
         )
@@ -15,7 +17,7 @@ def check_steps(num_inference_steps: int) -> None:
 
 def check_count(num_samples: int) -> None:
     """ValueError if it is no number of samples."""
-    if not isinstance(num_samples, int) or not 1 <= num_samples <= MOST_SAMPLES:
+    if not isinstance(num_samples, Integral) or not 1 <= num_samples <= MOST_SAMPLES:
         raise ValueError(f"num_samples is {num_samples}: it must be a whole number from 1 to {MOST_SAMPLES}.")
 
 
@@ -27,5 +29,5 @@ def check_guidance(name: str, scale: float, *, off: int) -> None:
 
 def check_seed(seed: int | None) -> None:
     """ValueError if it is no seed; None is for fresh noise."""
-    if seed is not None and not 0 <= seed < 2**63:
+    if seed is not None and not (isinstance(seed, Integral) and 0 <= seed < 2**63):
         raise ValueError(f"The seed is {seed}: it must be at least 0 and below 2**63.")

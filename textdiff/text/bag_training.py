@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from textdiff.text.bag import BagOfTokens
@@ -30,14 +30,17 @@ def fit_bag(
         vocabulary: of its model.
 
     Raises:
-        ValueError: if no held-out text has a label that the bag knows.
+        ValueError: if no text of either kind has a label that the bag knows.
 
     Returns:
         penalty, loss (nats a label, held out) and the accuracy of every field there.
     """
     seen, unseen = (Counted(some, vocabulary, bag) for some in (texts, held_out))
-    if all((labels == MISSING).all() for labels in unseen.labels.values()):
-        raise ValueError("No held-out text has a label that training texts have: give others to choose by.")
+    for counted, which in ((seen, "training"), (unseen, "held-out")):
+        if all((labels == MISSING).all() for labels in counted.labels.values()):
+            raise ValueError(f"No {which} text has one of the labels that are to be told apart: give others.")
+    for parameter in bag.parameters():
+        nn.init.zeros_(parameter)
     best: tuple[float, float, dict[str, Tensor]] | None = None
     for penalty in PENALTIES:
         _fit(bag, seen, penalty)

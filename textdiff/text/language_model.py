@@ -261,8 +261,8 @@ class DiffusionLM:
     ) -> tuple[list[Plan], list[int]]:
         check_count(num_samples)
         if isinstance(length, list):
-            if len(length) != num_samples:
-                raise ValueError(f"There are {len(length)} lengths for {num_samples} texts: give one for each.")
+            if len(length) != num_samples or not all(isinstance(size, int) for size in length):
+                raise ValueError(f"{len(length)} lengths {length} are for {num_samples} texts: give a number for each.")
             return [blank_plan(self._length_range(size)[0]) for size in length], candidate_seeds(seed, num_samples)
         low, high = self._length_range((1, self.window) if length is None else length)
         sizes, chances = length_chances(self.length_counts, low, high)

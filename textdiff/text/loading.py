@@ -40,7 +40,8 @@ def find_model(name: str | os.PathLike | None) -> Path:
 
 def find_classifiers(folder: Path) -> list[Path]:
     """The folders of a model's classifiers, in the order of their names."""
-    return sorted(path.parent for kind in ("classifier", "bag") for path in folder.glob(f"{CLASSIFIERS}/*/{kind}.json"))
+    kinds = ("classifier", "bag")
+    return sorted({path.parent for kind in kinds for path in folder.glob(f"{CLASSIFIERS}/*/{kind}.json")})
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
+from textdiff.diffusion.limits import check_count
 from textdiff.text.blanks import checked
 from textdiff.text.evaluation import Charges, charged
 from textdiff.text.language_model import DiffusionLM
@@ -50,7 +51,7 @@ def steer(
         prompt: a given beginning, which comes back to the byte; its tokens count in all lengths.
         num_samples: texts to draw; equal ones are shown once.
         length: tokens of the text, or the least and the most; by default what the wishes ask for. Between the two,
-            without a prompt, as the wishes make likely (`wished_lengths`).
+            without a prompt, as wished spans make likely (`wished_lengths`), at guidance_scale 0 too.
         judge: charges nats for texts; None: the model's own bound does.
         **options: how to sample, see `Options`; guidance_scale is 3 if left out, control is one wish more.
 
@@ -78,8 +79,11 @@ def drawn(
     given: Options = {"guidance_scale": GUIDANCE_SCALE, **options}
     given["control"] = energy_of(wishes, options.get("control"))
     if not prompt:
-        given["seed"] = seed = Sampling(**given).pick_seed()
-        lengths = wished_lengths(lm, wishes, bounds, num_samples, seed=seed)
+        check_count(num_samples)
+        sampling = Sampling(**given)
+        sampling.sampler_for(lm.denoiser)  # refuses a control where there can be none
+        given["seed"] = seed = sampling.pick_seed()
+        lengths = wished_lengths(lm, wishes, bounds, num_samples, seed=seed, temperature=sampling.temperature)
         return lm.generate(num_samples, length=lengths, **given)
     room = None if bounds is None else _room(lm, prompt, *bounds)
     return [one.text for one in lm.complete(prompt, length=room, num_samples=num_samples, **given)]
