@@ -232,36 +232,38 @@ def save(
 
 
 def plot(rows: Sequence[dict[str, Any]], file: Path) -> None:
-    """Judge perplexity against entropy; a line joins the steps of one sampler and temperature."""
+    """Judge perplexity against entropy, a panel a sampler; a line joins the temperatures of a number of steps."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 5))
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        name = row["texts"] if "steps" not in row else f"{row['texts']}, temperature {row['temperature']:g}"
-        lines.setdefault(name, []).append(row)
-    for name, points in lines.items():
-        x, y = ([point[key] for point in points] for key in ("entropy_pooled", "judge_perplexity"))
-        axes.plot(
-            x,
-            y,
-            marker="o" if "steps" in points[0] else "*",
-            markersize=6 if "steps" in points[0] else 14,
-            label=name,
-        )
-        for point in points:
-            if "steps" in point:
-                at = (point["entropy_pooled"], point["judge_perplexity"])
-                axes.annotate(str(point["steps"]), at, textcoords="offset points", xytext=(4, 4), fontsize=8)
-    axes.set_xlabel("entropy of all words, nats (right: more varied)")
-    axes.set_ylabel(f"perplexity under {rows[0]['judge']} (down: likelier)")
-    axes.set_yscale("log")
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    fixed = [row for row in rows if "steps" not in row]
+    samplers = list(dict.fromkeys(row["texts"] for row in rows if "steps" in row))
+    counts = sorted({row["steps"] for row in rows if "steps" in row})
+    across = min(3, len(samplers))
+    down = -(-len(samplers) // across)
+    figure, panels = pyplot.subplots(
+        down, across, figsize=(4 * across, 3.5 * down), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    colours = pyplot.get_cmap("viridis")
+    for panel in panels.flat[len(samplers) :]:
+        panel.set_visible(False)
+    for panel, name in zip(panels.flat, samplers):
+        for k, steps in enumerate(counts):
+            own = [row for row in rows if row["texts"] == name and row.get("steps") == steps]
+            line = sorted(own, key=lambda row: row["temperature"])
+            x, y = ([row[key] for row in line] for key in ("entropy_pooled", "judge_perplexity"))
+            panel.plot(x, y, marker="o", color=colours(k / max(1, len(counts) - 1) * 0.9), label=f"{steps} steps")
+        for row, colour in zip(fixed, ("tab:red", "tab:orange")):
+            at = (row["entropy_pooled"], row["judge_perplexity"])
+            panel.plot(*at, "*", markersize=14, color=colour, label=row["texts"])
+        panel.set(title=name, yscale="log")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper")
+    figure.supxlabel("entropy of all words, nats (right: more varied)")
+    figure.supylabel("judge perplexity (down: likelier)")
+    figure.suptitle(f"judge: {rows[0]['judge']}")
+    figure.savefig(file, dpi=110)
     pyplot.close(figure)
 
 
