@@ -39,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def read_lines(path: str) -> list[str]:
-    """The texts of a file, plain or .gz, one a line."""
+    """The texts of a file, plain or .gz, one a line; a bad one is found before an hour of work on the others."""
     from textdiff.text.blanks import parse
     from textdiff.text.data import read_content
 
@@ -77,12 +77,13 @@ def report(text: str, found: list[Infill], *, as_json: bool) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Fill every text asked for and print the candidates."""
     args = parse_args(argv)
-    texts = [args.text] if args.file is None else read_lines(args.file)
     from textdiff.text.blanks import parse
+
+    texts = [args.text] if args.file is None else read_lines(args.file)
+    if args.file is None:
+        parse(args.text)  # what cannot be filled is refused before the model is loaded
     from textdiff.text.language_model import DiffusionLM
 
-    for text in texts:
-        parse(text)  # a bad line is found before an hour of work on the others
     model = DiffusionLM.from_pretrained(args.model)
     progress = texts
     if args.file is not None:

@@ -102,12 +102,17 @@ def write_json(content: Any, target: str | os.PathLike) -> None:
     if path.exists() and not path.is_file():  # a pipe or a device
         path.write_text(text, encoding="utf-8")
         return
-    draft = path.with_name(f".{path.name}.part")
+    draft = _draft_of(path)
     try:
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    """What a file is written to before it takes its place."""
+    return path.with_name(f".{path.name}.part")
 
 
 def read_figures(target: str | os.PathLike) -> dict[str, Any]:
@@ -144,7 +149,7 @@ def check_target(target: str | os.PathLike | None) -> None:
         raise ValueError(f"Cannot write {target}: give a file in a folder that exists.")
     if path.exists() and not path.is_file():
         return
-    draft = path.with_name(f".{path.name}.part")
+    draft = _draft_of(path)
     try:
         draft.touch()
         draft.unlink()

@@ -11,6 +11,7 @@ from scripts.train_classifier import main
 from textdiff.cli import run
 from textdiff.text import bag_training, oracles, training
 from textdiff.text.bag import load_classifier
+from textdiff.text.checks import FieldReader
 from textdiff.text.classified import FieldIs, TagsAre
 from textdiff.text.classifier import TextClassifier
 from textdiff.text.labelled import read_labelled
@@ -204,8 +205,10 @@ def test_a_bag_is_fitted_and_steers(untrained, texts, tmp_path, capsys, monkeypa
     found = record(tmp_path / "bag")
     assert found["facts"]["texts"] == 4 and found["settings"]["bag"]
     lm = DiffusionLM.from_pretrained(untrained)
-    wish = FieldIs(load_classifier(tmp_path / "bag", lm.vocabulary), "label", "pos")
-    assert len(lm.generate(2, control=wish, num_inference_steps=2, length=6, seed=0)) == 2
+    bag, options = load_classifier(tmp_path / "bag", lm.vocabulary), {"num_inference_steps": 4, "length": 6, "seed": 0}
+    assert FieldReader(bag, lm.vocabulary).value(["It was good.", "A sad day."], "label") == ["pos", "neg"]
+    steered = lm.generate(8, control=FieldIs(bag, "label", "pos"), guidance_scale=9.0, **options)
+    assert steered != lm.generate(8, **options)
     monkeypatch.setattr(bag_training, "fit_bag", None)  # is not fitted again
     main([str(word) for word in asked])
     assert capsys.readouterr().out == said

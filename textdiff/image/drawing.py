@@ -26,6 +26,7 @@ AT_ONCE = 64  # pictures denoised together
 REPAINT_JUMP = 5  # strides that RePaint goes back up
 RESAMPLE = 5  # times that it walks every stretch, if nothing else is said
 CONDITIONINGS = ("guidance", "anchor")
+INPAINTINGS = ("replacement", *CONDITIONINGS)
 
 Generators = list[torch.Generator]
 

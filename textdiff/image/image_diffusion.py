@@ -21,7 +21,7 @@ from textdiff.diffusion.scheduler import Scheduler
 from textdiff.image import loading
 from textdiff.image.adapters import DiffusersNetwork
 from textdiff.image.card import write_card
-from textdiff.image.drawing import CONDITIONINGS, RESAMPLE, Plan, blending, denoising, replacing, states
+from textdiff.image.drawing import INPAINTINGS, RESAMPLE, Plan, blending, denoising, replacing, states
 from textdiff.image.easel import Easel
 from textdiff.image.operators import MOST_NOISE, Operator, check_scale, downsample, missing
 from textdiff.image.pictures import padded, to_pil
@@ -152,9 +152,8 @@ class ImageDiffusion(Easel):
         Raises:
             ValueError: if a picture or mask is not as said, or an argument is out of range.
         """
-        if conditioning not in ("replacement", *CONDITIONINGS):
-            ways = ", ".join(("replacement", *CONDITIONINGS))
-            raise ValueError(f"Unknown conditioning {conditioning!r}: choose {ways}.")
+        if conditioning not in INPAINTINGS:
+            raise ValueError(f"Unknown conditioning {conditioning!r}: choose {', '.join(INPAINTINGS)}.")
         sampling, x0 = Sampling(**options), self._pictures(image, num_samples)
         size = (x0.shape[-2], x0.shape[-1])
         known = ~self._masks(mask, size, len(x0), num_samples)

@@ -87,12 +87,13 @@ class Sampling:
             return None
         if not num_classes:
             raise ValueError("This model was trained without classes: leave labels out.")
+        refusal = "labels must be a whole number or a list of them, one for each picture."
         try:
             labels = torch.as_tensor(self.labels)
-        except (RuntimeError, TypeError, ValueError, OverflowError):
-            labels = torch.zeros(1)  # refused below
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(refusal) from error
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.ndim > 1:
-            raise ValueError("labels must be a whole number or a list of them, one for each picture.")
+            raise ValueError(refusal)
         labels = labels.long().expand(count) if labels.ndim == 0 else labels.long()
         if len(labels) != count:
             raise ValueError(

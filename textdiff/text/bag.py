@@ -70,8 +70,11 @@ class BagOfTokens(nn.Module):
 
     def field_logits(self, scores: Tensor, attention_mask: Tensor) -> list[Tensor]:
         """Logits of every field's values, [B, values] each."""
-        total = (scores * attention_mask[..., None]).sum(1) + self.scores.bias
-        return list(total.split([len(values) for values in self.config.fields.values()], dim=1))
+        return self.by_field((scores * attention_mask[..., None]).sum(1) + self.scores.bias)
+
+    def by_field(self, logits: Tensor) -> list[Tensor]:
+        """Those of all values [B, all values], a tensor [B, values] for every field."""
+        return list(logits.split([len(values) for values in self.config.fields.values()], dim=1))
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write what `from_pretrained` reads; the folder is made where it is missing."""

@@ -71,8 +71,7 @@ class Counted:
 
     def logits(self, bag: BagOfTokens) -> list[Tensor]:
         """Of every field, [N, values]."""
-        total = torch.sparse.mm(self.counts, bag.scores.weight.T) + bag.scores.bias
-        return list(total.split([len(values) for values in bag.config.fields.values()], dim=1))
+        return bag.by_field(torch.sparse.mm(self.counts, bag.scores.weight.T) + bag.scores.bias)
 
     def loss(self, bag: BagOfTokens) -> Tensor:
         """Cross-entropy in nats, the mean over known labels."""

@@ -56,7 +56,7 @@ class ClassifierConfig(JsonConfig):
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        check_positive(self)
+        _check_positive(self)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"A classifier's dropout is {self.dropout}: give a number from 0 to below 1.")
         if self.hidden_size % (2 * self.num_attention_heads):
@@ -69,11 +69,11 @@ class ClassifierConfig(JsonConfig):
                 "There is nothing to classify: give fields of the text, tags of words, or spans."
             )
         for name, values in self.fields.items():
-            check_labels(f"field {name!r}", values, least=2)
+            _check_labels(f"field {name!r}", values, least=2)
         if self.tags:
-            check_labels("tags", self.tags, least=2)
+            _check_labels("tags", self.tags, least=2)
         if self.spans:
-            check_labels("spans", self.spans, least=1)
+            _check_labels("spans", self.spans, least=1)
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ class BagConfig(JsonConfig):
     fields: dict[str, list[str]] = field(default_factory=dict)  # labels of the text: field -> its values
 
     def __post_init__(self) -> None:
-        check_positive(self)
+        _check_positive(self)
         if not self.fields:
             raise ValueError("There is nothing to classify: give fields of the text.")
         for name, values in self.fields.items():
-            check_labels(f"field {name!r}", values, least=2)
+            _check_labels(f"field {name!r}", values, least=2)
 
 
-def check_positive(config: ClassifierConfig | BagConfig) -> None:
+def _check_positive(config: ClassifierConfig | BagConfig) -> None:
     """Refuse sizes below one."""
     for one in fields(config):
         value = getattr(config, one.name)
@@ -104,7 +104,7 @@ def check_positive(config: ClassifierConfig | BagConfig) -> None:
             raise ValueError(f"A classifier's {one.name} is {value!r}: give a whole number above zero.")
 
 
-def check_labels(kind: str, labels: list[str], *, least: int) -> None:
+def _check_labels(kind: str, labels: list[str], *, least: int) -> None:
     """Refuse a list of labels that cannot be told apart."""
     if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) < len(labels):
         raise ValueError(f"The labels for {kind} must be different words, none empty: they are {labels}.")
