@@ -2,6 +2,7 @@
 """Train a diffusion language model on your own text, or rebuild a published one with --preset.
 
     python scripts/train.py --preset tiny --train-files stories.txt --output-dir runs/stories
+    python scripts/train.py --start-from english --train-files stories.txt --output-dir runs/stories
     python scripts/train.py --preset tiny --pairs --train-files pairs.tsv --output-dir runs/pairs
     python scripts/train.py --preset english --data-dir ../shared/data --output-dir runs/english
     torchrun --nproc_per_node 2 scripts/train.py ...          (data parallel)
@@ -40,6 +41,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="columns of the pairs: numbers from 1 (default: 1 2), or names of columns of --dataset; implies --pairs",
     )
     add("--data-dir", default="../shared/data", help="folder of the preset's sources")
+    add(
+        "--start-from", metavar="MODEL", default=argparse.SUPPRESS,
+        help="fine-tune this model: bundled name, folder or hub id; its shape and tokenizer are kept",
+    )
     add("--recipe", choices=["bound", "diffusion_lm"], help="ours, or Diffusion-LM's own (default: the preset's)")
     add("--max-steps", type=int, help="optimiser steps")
     add("--batch-size", type=int, help="rows a step, over all processes")

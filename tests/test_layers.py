@@ -47,7 +47,7 @@ FLOORS = {
         "objectives": 2, "estimate": 2, "loading": 2, "plans": 2, "causal_rows": 2, "sources": 2,
         "model": 3, "scoring": 3, "sampling": 3, "continuation": 3,
         "sampling_options": 4, "control": 4, "distillation": 4, "training": 4, "ranking": 4, "evaluation": 4,
-        "pairs": 3, "rewriting": 5,
+        "pairs": 3, "rewriting": 5, "fine_tuning": 4,
         "language_model": 6, "infilling": 5, "run": 5,
         "classifier_config": 1, "classifier_files": 2, "classifier": 3, "bag": 4, "labelled": 2, "classified": 5,
         "label_rows": 3, "bag_training": 5, "classifier_training": 7,

@@ -1,5 +1,7 @@
 """The denoiser: exact masks, exact output prior, positions by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -96,6 +98,20 @@ def test_segment_positions_by_hand() -> None:
     start, end = segment_positions(torch.tensor([[1, 1, 1, 2, 3, 3, 0, 0]]))
     assert start.tolist() == [[0, 1, 2, 0, 0, 1, 0, 0]]
     assert end.tolist() == [[2, 1, 0, 0, 1, 0, 0, 0]]
+
+
+def test_sides_are_counted_each_for_itself(denoiser: TextDenoiser) -> None:
+    mask = torch.tensor([[1, 1, 1, 1, 1, 2, 2, 2, 0, 0]])  # source of 2 and its separator, target of 2; no source
+    known = torch.tensor([[True, True, True, False, False, True, False, False, False, True]])
+    sided = TextDenoiser(replace(denoiser.config, sides=True)).eval()
+    start, end = sided.places(mask, known)
+    assert start.tolist() == [[0, 1, 2, 0, 1, 0, 0, 1, 0, 0]]
+    assert end.tolist() == [[2, 1, 0, 1, 0, 0, 1, 0, 0, 0]]
+    assert all(map(torch.equal, denoiser.places(mask, known), segment_positions(mask)))
+    sided.load_state_dict(denoiser.state_dict())
+    given = inputs(length=10) | {"attention_mask": mask.expand(2, -1), "known": known.expand(2, -1)}
+    near, far = (call(model, given)[:, :8] for model in (sided, denoiser))
+    assert (near - far).abs().max() > 1e-3  # the network is told
 
 
 def test_weights_in_bfloat16_work_and_say_nearly_the_same() -> None:

@@ -36,6 +36,7 @@ class DenoiserConfig:
     stagger: float = 0.0                 # how long a token leaves the noise after the one before it, in units of a
                                          # token's own way (`diffusion.stagger`); 0 = all tokens at once
     stagger_least: float = 0.0           # training varies it from here
+    sides: bool = False                  # places are counted anew where what is given ends: a pair's source and target
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a JSON-able dictionary."""
@@ -176,7 +177,7 @@ class TextDenoiser(nn.Module):
         if x0_prev is not None:
             seen = attention_mask > 0 if known is None else (attention_mask > 0) & ~known
             h = h + self.previous_in(torch.where(seen[..., None], x0_prev.float() * D**0.5, 0.0).to(dtype))
-        start, end = segment_positions(attention_mask)
+        start, end = self.places(attention_mask, known)
         h = h + self.from_start(start) + self.from_end(end)
         if prefix is None:
             return self.transformer(h, attention_mask, start)
@@ -184,6 +185,12 @@ class TextDenoiser(nn.Module):
         before = torch.arange(-vectors.shape[1], 0, device=h.device).expand(len(h), -1)
         parts = ((vectors.to(h.dtype), h), (mask.to(attention_mask.dtype), attention_mask), (before, start))
         return self.transformer(*(torch.cat(part, dim=1) for part in parts))[:, vectors.shape[1] :]
+
+    def places(self, attention_mask: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`segment_positions`, or those of what is given and what is not, each counted for itself."""
+        if self.config.sides and known is not None:
+            attention_mask = torch.where(attention_mask > 0, 2 * attention_mask + known, 0)
+        return segment_positions(attention_mask)
 
     def input_scale(self, logsnr: Tensor) -> Tensor:
         """Factor that makes x_t the best linear estimate of x0, in units of a word vector's coordinate.

@@ -16,6 +16,8 @@ from tokenizers import Tokenizer
 from transformers import set_seed
 
 from textdiff.text.data import PackedRows, pieces
+from textdiff.text.fine_tuning import load_start, shaped_like
+from textdiff.text.loading import find_model
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.pairs import Pair, PairRows, encode_pairs, length_table, training_pairs, wants_pairs
 from textdiff.text.presets import PRESETS, Preset
@@ -52,7 +54,9 @@ def train(args: argparse.Namespace) -> None:
         ValueError: for an unknown preset, an empty file, a folder with another run, or numbers out of range.
         FileNotFoundError: for a missing file.
     """
-    preset = _preset(args)
+    preset, start = _preset(args), _start(args)
+    if start is not None:
+        preset = shaped_like(preset, start, recipe=args.recipe)
     folder = Path(args.output_dir)
     paired = wants_pairs(args, preset)
     found: tuple[list[Any], list[Any]] = training_pairs(args, preset) if paired else training_texts(args, preset)
@@ -60,11 +64,11 @@ def train(args: argparse.Namespace) -> None:
     with arguments.main_process_first(local=False):
         checkpoint = latest_checkpoint(folder)
         _check_same_run(args, folder, resuming=checkpoint is not None)
-        tokenizer = _tokenizer(preset, chain.from_iterable(found[0]) if paired else found[0], folder)
+        tokenizer = _tokenizer(preset, chain.from_iterable(found[0]) if paired else found[0], folder, start)
     set_seed(args.seed)
     make = _pair_rows if paired else _text_rows
     rows, validation, lengths = make(found, tokenizer, preset, args.seed)
-    model = _model(preset, tokenizer, lengths, args.seed)
+    model = _model(preset, tokenizer, lengths, args.seed) if start is None else load_start(start, lengths, args.seed)
     ema = EMACallback(model, args.ema_decay)
     trainer = DiffusionTrainer(model=model, args=arguments, train_dataset=rows, eval_dataset=validation, ema=ema)
     finish_run(trainer, preset, folder, checkpoint)
@@ -96,7 +100,7 @@ def _pair_rows(
     validation = PairRows(
         out, preset.row_length, between=between, total=VALIDATION_ROWS, seed=seed + 1, source_dropout=0.0
     )
-    return rows, validation, {"target_lengths": length_table(kept)}
+    return rows, validation, {"target_lengths": length_table(kept), "sides": True}
 
 
 def finish_run(trainer: DiffusionTrainer, preset: Preset, folder: Path, checkpoint: Path | None) -> None:
@@ -134,6 +138,12 @@ def _preset(args: argparse.Namespace) -> Preset:
         values[name] = given if given is not None else values[name]
     check_parts(values["batch_size"], args.gradient_accumulation_steps)
     return Preset(**values)
+
+
+def _start(args: argparse.Namespace) -> Path | None:
+    """The folder of the model to start from, if one is named."""
+    name = getattr(args, "start_from", None)
+    return None if name is None else find_model(name)
 
 
 def _check_same_run(args: argparse.Namespace, folder: Path, *, resuming: bool) -> None:
@@ -199,11 +209,14 @@ def _window(preset: Preset) -> int:
     return DiffusionLMConfig(**preset.model).max_position_embeddings
 
 
-def _tokenizer(preset: Preset, texts: Iterable[str], folder: Path) -> Tokenizer:
-    """The run's tokenizer: the folder's, so that a resumed run keeps it, else a new one."""
+def _tokenizer(preset: Preset, texts: Iterable[str], folder: Path, start: Path | None = None) -> Tokenizer:
+    """The run's tokenizer: the folder's, so that a resumed run keeps it, else that of its start, else a new one."""
     if (folder / "tokenizer.json").is_file():
         return load_tokenizer(folder)
-    tokenizer = train_bpe(texts, preset.vocab_size) if preset.tokenizer == "bpe" else train_word_level(texts)
+    if start is not None:
+        tokenizer = load_tokenizer(start)
+    else:
+        tokenizer = train_bpe(texts, preset.vocab_size) if preset.tokenizer == "bpe" else train_word_level(texts)
     if is_first_process():
         save_tokenizer(tokenizer, folder)
     return tokenizer

@@ -1,0 +1,55 @@
+"""Training that starts from a model's weights: its shape and tokenizer stay, the data are new."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from textdiff.text.loading import read_config, read_denoiser, read_tokenizer
+from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
+from textdiff.text.presets import Preset
+
+OF_THE_DATA = {"length_counts": None, "target_lengths": None, "sides": False}  # what a config says of them
+
+
+def shaped_like(preset: Preset, folder: Path, *, recipe: str | None = None) -> Preset:
+    """A preset with the shape and the recipe of the model it starts from, in rows that its window fits.
+
+    Args:
+        preset: of the run.
+        folder: of the model.
+        recipe: what the command line asks for.
+
+    Raises:
+        FileNotFoundError: if a file of the model is missing.
+        ValueError: if the model is damaged, or was trained by another recipe.
+    """
+    config = DiffusionLMConfig(**read_config(folder))
+    shape = config.denoiser_config().to_dict()
+    read_tokenizer(folder, shape.pop("vocab_size"))
+    own = "bound" if config.categorical else "diffusion_lm"
+    if recipe not in (None, own):
+        raise ValueError(f"--recipe is {recipe}, but the model in {folder} was trained by {own}: leave it out.")
+    row_length = max(preset.row_length, config.max_position_embeddings)
+    return replace(preset, model=shape, recipe=own, row_length=row_length)
+
+
+def load_start(folder: Path, lengths: dict[str, Any], seed: int) -> DiffusionLMModel:
+    """The model to start from, in float32, with what the new data say of lengths.
+
+    Args:
+        folder: of the model.
+        lengths: fields of its config.
+        seed: of the noise.
+
+    Raises:
+        FileNotFoundError: if weights are missing.
+        ValueError: if they are damaged.
+    """
+    config = read_config(folder)
+    own = {**config, **OF_THE_DATA, **lengths, "noise_seed": seed, "dtype": "float32"}
+    model = DiffusionLMModel(DiffusionLMConfig(**own))
+    model.denoiser.load_state_dict(read_denoiser(folder, config).state_dict())
+    model.load_noise_levels(folder)
+    return model
