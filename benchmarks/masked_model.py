@@ -30,11 +30,11 @@ from transformers.initialization import guard_torch_init_functions
 from transformers.utils import ModelOutput
 
 from textdiff.diffusion.losses import low_discrepancy_uniform, sample_normal
-from textdiff.text.denoiser import DenoiserConfig, init_weights, segment_positions
+from textdiff.text.denoiser import DenoiserConfig, init_weights
 from textdiff.text.model import draw_sample_index
 from textdiff.text.plans import Plan, batch
 from textdiff.text.tokenizer import load_tokenizer
-from textdiff.text.transformer import Transformer
+from textdiff.text.transformer import Transformer, segment_positions
 from textdiff.text.vocabulary import Vocabulary
 
 ROWS_AT_ONCE = 64

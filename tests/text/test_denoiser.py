@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.text.denoiser import DenoiserConfig, Prefix, TextDenoiser, segment_positions
+from textdiff.text.denoiser import DenoiserConfig, Prefix, TextDenoiser
 from textdiff.text.language_model import DiffusionLM
+from textdiff.text.transformer import segment_positions
 
 
 @pytest.fixture
@@ -94,10 +95,21 @@ def test_the_expected_token_is_the_posterior_mean_of_its_input_vectors() -> None
     assert expected.requires_grad
 
 
-def test_segment_positions_by_hand() -> None:
-    start, end = segment_positions(torch.tensor([[1, 1, 1, 2, 3, 3, 0, 0]]))
-    assert start.tolist() == [[0, 1, 2, 0, 0, 1, 0, 0]]
-    assert end.tolist() == [[2, 1, 0, 0, 1, 0, 0, 0]]
+def test_a_tied_head_reads_tokens_off_the_vectors_by_which_they_enter() -> None:
+    torch.manual_seed(0)
+    model = TextDenoiser(DenoiserConfig(40, 8, 64, 2, 2, 64, 16, tied=True))
+    given = inputs() | {name: torch.randn(2, 8, 8) for name in ("x_t", "x0_known", "x0_prev")}
+    scale = {"logsnr": torch.tensor([-1.0, 1.0])}
+    prior = model.prior_logits(given["x_t"], scale["logsnr"].view(2, 1))
+    assert torch.equal(model(**scale, **given).logits, prior)  # a fresh head says nothing
+    model.head.weight.data.copy_(torch.eye(64))
+    model.token_bias.data[3] = 100.0
+    logits = model.predict(model.token_in.weight)
+    assert logits.argmax(-1).tolist() == [3] * 40
+    assert (logits - torch.eye(40)[3] * 100).argmax(-1).tolist() == list(range(40))
+    assert {name for name, p in model.named_parameters() if len(p) == 40} == {
+        "embedding.weight", "token_in.weight", "token_bias",
+    }  # fmt: skip
 
 
 def test_sides_are_counted_each_for_itself(denoiser: TextDenoiser) -> None:

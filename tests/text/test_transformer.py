@@ -2,7 +2,7 @@
 
 import torch
 
-from textdiff.text.transformer import Transformer, rotary_angles, rotate, same_segment
+from textdiff.text.transformer import Transformer, rotary_angles, rotate, same_segment, segment_positions
 
 
 def test_attention_mask_by_hand() -> None:
@@ -33,3 +33,9 @@ def test_a_segment_is_blind_to_the_others() -> None:
     torch.testing.assert_close(packed[:, 3:], alone)
     mixed = trunk(h, torch.ones_like(segments), positions)
     assert (mixed[:, 3:] - alone).abs().max() > 1e-3
+
+
+def test_segment_positions_by_hand() -> None:
+    start, end = segment_positions(torch.tensor([[1, 1, 1, 2, 3, 3, 0, 0]]))
+    assert start.tolist() == [[0, 1, 2, 0, 0, 1, 0, 0]]
+    assert end.tolist() == [[2, 1, 0, 0, 1, 0, 0, 0]]

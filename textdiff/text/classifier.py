@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from textdiff.text.classifier_config import ClassifierConfig, fingerprint
 from textdiff.text.classifier_files import load_parts, save_parts
-from textdiff.text.denoiser import NoiseLevelEmbedding, TextDenoiser, init_weights, segment_positions
-from textdiff.text.transformer import Transformer
+from textdiff.text.denoiser import NoiseLevelEmbedding, TextDenoiser, init_weights
+from textdiff.text.transformer import Transformer, segment_positions
 from textdiff.text.vocabulary import Vocabulary
 
 FILES = "classifier"  # their name in a folder

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from textdiff.text.embedding import TokenEmbedding
-from textdiff.text.transformer import LocalMix, Transformer
+from textdiff.text.transformer import LocalMix, Transformer, segment_positions
 
 
 @dataclass
@@ -36,6 +36,7 @@ class DenoiserConfig:
     stagger: float = 0.0                 # how long a token leaves the noise after the one before it, in units of a
                                          # token's own way (`diffusion.stagger`); 0 = all tokens at once
     stagger_least: float = 0.0           # training varies it from here
+    tied: bool = False                   # the softmax head reads tokens off the vectors by which they enter
     sides: bool = False                  # places are counted anew where what is given ends: a pair's source and target
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +108,10 @@ class TextDenoiser(nn.Module):
         )
         if config.categorical:
             self.token_in = nn.Embedding(config.vocab_size, H)
-        self.head = nn.Linear(H, config.vocab_size if config.categorical else D)
+        self.tied = config.categorical and config.tied
+        if self.tied:
+            self.token_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.head = nn.Linear(H, H if self.tied else config.vocab_size if config.categorical else D)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -227,12 +231,22 @@ class TextDenoiser(nn.Module):
         self, hidden: Tensor, x_t: Tensor, logsnr: Tensor, *, temperature: float = 1.0, barred: Tensor | None = None
     ) -> DenoiserOutput:
         """Hidden states [..., H] with their x_t [..., D] and logsnr [...] -> logits and x0_hat; see `forward`."""
-        network = self.head(hidden)
+        network = self.predict(hidden)
         if self.config.categorical:
             return self.combine(network, self.prior_logits(x_t, logsnr), temperature=temperature, barred=barred)
         x0_hat = network.float()
         logits = self.embedding.logits(x0_hat)
         return DenoiserOutput(logits if barred is None else logits.masked_fill(barred, -torch.inf), x0_hat)
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """The head's part: hidden states [..., H] -> logits [..., V], or x0_hat [..., D].
+
+        Tied (Press & Wolf, arXiv 1608.05859), copying is learned for all tokens at once, rare ones too.
+        """
+        read = self.head(hidden)
+        if not self.tied:
+            return read
+        return nn.functional.linear(read, self.token_in.weight.to(read.dtype), self.token_bias.to(read.dtype))
 
     def prior_logits(self, x_t: Tensor, logsnr: Tensor) -> Tensor:
         """The output prior -|x_t - alpha e_w|^2 / (2 sigma^2) up to a constant, [..., V] in float32.
@@ -262,18 +276,6 @@ def output_prior_scale(logsnr: Tensor) -> Tensor:
     return (torch.exp(0.5 * logsnr) * torch.rsqrt(torch.sigmoid(-logsnr))).float()
 
 
-def segment_positions(attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance of every position from its segment's first and last token: two integer tensors [B, L] (0 on padding)."""
-    L = attention_mask.shape[1]
-    index = torch.arange(L, device=attention_mask.device).expand_as(attention_mask)
-    changed = attention_mask[:, 1:] != attention_mask[:, :-1]
-    edge = torch.ones_like(attention_mask[:, :1], dtype=torch.bool)
-    first = torch.where(torch.cat([edge, changed], dim=1), index, 0).cummax(dim=1).values
-    last = torch.where(torch.cat([changed, edge], dim=1), index, L).flip(1).cummin(dim=1).values.flip(1)
-    real = attention_mask > 0
-    return (index - first) * real, (last - index) * real
-
-
 def init_weights(module: nn.Module) -> None:
     """Initialise one module in place, with functions that leave already loaded weights alone in transformers 5."""
     if isinstance(module, TokenEmbedding | LocalMix):
@@ -294,4 +296,5 @@ def init_weights(module: nn.Module) -> None:
         if isinstance(silent, nn.Linear):
             nn.init.zeros_(silent.weight)
     if isinstance(module, TextDenoiser):
-        nn.init.zeros_(module.known_flag)
+        for silent in (module.known_flag, *([module.token_bias] if module.tied else [])):
+            nn.init.zeros_(silent)

@@ -175,7 +175,7 @@ def bound_terms(
     ids, logsnr, t, ends_here = rows.input_ids[charged], logsnr[charged], t[charged], ends_here[charged]
     moving = (t > 0) & (t < 1)
     weight = (slope * (1 + wait))[charged] / (1 - reconstruction_share)
-    network = denoiser.head(hidden[charged])
+    network = denoiser.predict(hidden[charged])
     prior = denoiser.prior_logits(x_t[charged], logsnr)
     logits, x0_hat = denoiser.combine(network, prior)
     density = diffusion_density(x0[charged], x0_hat, logsnr)

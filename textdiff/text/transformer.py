@@ -155,3 +155,15 @@ def same_segment(segments: Tensor) -> Tensor:
     seen = same & (segments > 0)[:, None, :]
     itself = torch.eye(segments.shape[1], dtype=torch.bool, device=segments.device)
     return (seen | itself)[:, None]
+
+
+def segment_positions(attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance of every position from its segment's first and last token: two integer tensors [B, L] (0 on padding)."""
+    L = attention_mask.shape[1]
+    index = torch.arange(L, device=attention_mask.device).expand_as(attention_mask)
+    changed = attention_mask[:, 1:] != attention_mask[:, :-1]
+    edge = torch.ones_like(attention_mask[:, :1], dtype=torch.bool)
+    first = torch.where(torch.cat([edge, changed], dim=1), index, 0).cummax(dim=1).values
+    last = torch.where(torch.cat([changed, edge], dim=1), index, L).flip(1).cummin(dim=1).values.flip(1)
+    real = attention_mask > 0
+    return (index - first) * real, (last - index) * real
