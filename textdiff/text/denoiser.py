@@ -36,7 +36,7 @@ class DenoiserConfig:
     stagger: float = 0.0                 # how long a token leaves the noise after the one before it, in units of a
                                          # token's own way (`diffusion.stagger`); 0 = all tokens at once
     stagger_least: float = 0.0           # training varies it from here
-    tied: bool = False                   # the softmax head reads tokens off the vectors by which they enter
+    copies: bool = False                 # the softmax head also reads tokens off the vectors by which they enter
     sides: bool = False                  # places are counted anew where what is given ends: a pair's source and target
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,10 +108,9 @@ class TextDenoiser(nn.Module):
         )
         if config.categorical:
             self.token_in = nn.Embedding(config.vocab_size, H)
-        self.tied = config.categorical and config.tied
-        if self.tied:
-            self.token_bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.head = nn.Linear(H, H if self.tied else config.vocab_size if config.categorical else D)
+        self.head = nn.Linear(H, config.vocab_size if config.categorical else D)
+        if config.categorical and config.copies:
+            self.copy_head = nn.Linear(H, H, bias=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -241,12 +240,13 @@ class TextDenoiser(nn.Module):
     def predict(self, hidden: Tensor) -> Tensor:
         """The head's part: hidden states [..., H] -> logits [..., V], or x0_hat [..., D].
 
-        Tied (Press & Wolf, arXiv 1608.05859), copying is learned for all tokens at once, rare ones too.
+        By the tokens' own input vectors (tied, as in Press & Wolf, arXiv 1608.05859) copying is learned for all tokens
+        at once, rare ones too; the head's table beside them learns language sooner than a tied one alone (docs/log.md).
         """
         read = self.head(hidden)
-        if not self.tied:
+        if not (self.config.categorical and self.config.copies):
             return read
-        return nn.functional.linear(read, self.token_in.weight.to(read.dtype), self.token_bias.to(read.dtype))
+        return read + nn.functional.linear(self.copy_head(hidden), self.token_in.weight.to(read.dtype))
 
     def prior_logits(self, x_t: Tensor, logsnr: Tensor) -> Tensor:
         """The output prior -|x_t - alpha e_w|^2 / (2 sigma^2) up to a constant, [..., V] in float32.
@@ -291,10 +291,9 @@ def init_weights(module: nn.Module) -> None:
         nn.init.ones_(module.weight)
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.5)  # words and places weigh in beside the noisy vectors' unit variance
-    for name in ("attention_out", "mlp_out", "head", "previous_in"):
+    for name in ("attention_out", "mlp_out", "head", "copy_head", "previous_in"):
         silent = getattr(module, name, None)
         if isinstance(silent, nn.Linear):
             nn.init.zeros_(silent.weight)
     if isinstance(module, TextDenoiser):
-        for silent in (module.known_flag, *([module.token_bias] if module.tied else [])):
-            nn.init.zeros_(silent)
+        nn.init.zeros_(module.known_flag)

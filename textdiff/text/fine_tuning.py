@@ -10,7 +10,7 @@ from textdiff.text.loading import read_config, read_denoiser, read_tokenizer
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.presets import Preset
 
-OF_THE_DATA = {"length_counts": None, "target_lengths": None, "sides": False}  # what a config says of them
+OF_THE_DATA = {"length_counts": None, "target_lengths": None, "sides": False, "copies": False}  # of a config
 
 
 def shaped_like(preset: Preset, folder: Path, *, recipe: str | None = None) -> Preset:
@@ -50,6 +50,8 @@ def load_start(folder: Path, lengths: dict[str, Any], seed: int) -> DiffusionLMM
     config = read_config(folder)
     own = {**config, **OF_THE_DATA, **lengths, "noise_seed": seed, "dtype": "float32"}
     model = DiffusionLMModel(DiffusionLMConfig(**own))
-    model.denoiser.load_state_dict(read_denoiser(folder, config).state_dict())
+    # a model of texts that becomes one of pairs gets a copying head, which is silent at first
+    wanted, given = model.denoiser.state_dict(), read_denoiser(folder, config).state_dict()
+    model.denoiser.load_state_dict({name: given.get(name, fresh) for name, fresh in wanted.items()})
     model.load_noise_levels(folder)
     return model

@@ -100,7 +100,7 @@ def _pair_rows(
     validation = PairRows(
         out, preset.row_length, between=between, total=VALIDATION_ROWS, seed=seed + 1, source_dropout=0.0
     )
-    return rows, validation, {"target_lengths": length_table(kept), "sides": True}
+    return rows, validation, {"target_lengths": length_table(kept), "sides": True, "copies": True}
 
 
 def finish_run(trainer: DiffusionTrainer, preset: Preset, folder: Path, checkpoint: Path | None) -> None:
