@@ -246,7 +246,8 @@ class TextDenoiser(nn.Module):
         read = self.head(hidden)
         if not (self.config.categorical and self.config.copies):
             return read
-        return read + nn.functional.linear(self.copy_head(hidden), self.token_in.weight.to(read.dtype))
+        copied = nn.functional.linear(self.copy_head(hidden), self.token_in.weight.to(read.dtype))
+        return read + copied * self.config.hidden_size**-0.5  # without it a step of AdamW moves logits by tens
 
     def prior_logits(self, x_t: Tensor, logsnr: Tensor) -> Tensor:
         """The output prior -|x_t - alpha e_w|^2 / (2 sigma^2) up to a constant, [..., V] in float32.
