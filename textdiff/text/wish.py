@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -34,6 +34,7 @@ class Wish:
     strict: Check  # 0 to 1 for each text, without
     judged_by: str  # who says whether it is met
     asked: tuple[Any, ...]  # tags, spans, words, the number of tokens, or field and value
+    written: Mapping[int, int] = field(default_factory=dict)  # token ids that it puts at places of the text
 
     def __mul__(self, weight: float) -> Wish:
         return self if self.energy is None else replace(self, energy=Weighted([(weight, self.energy)]))
@@ -103,8 +104,10 @@ def _conflict(one: Wish, other: Wish) -> str | None:
     if one.kind == other.kind == "tree" and set(one.asked) != set(other.asked):
         return "a text has one tree"
     if one.kind in OF_FIELDS and other.kind in OF_FIELDS:
-        (field, value), (same, another) = one.asked, other.asked
-        return f"{field!r} has one value" if field == same and value != another else None
+        (name, value), (same, another) = one.asked, other.asked
+        return f"{name!r} has one value" if name == same and value != another else None
+    if clash := [place for place, token in one.written.items() if other.written.get(place, token) != token]:
+        return f"they put different words at place {min(clash)}"
     if {one.kind, other.kind} == {"keywords", "without"}:
         wanted, unwanted = (one, other) if one.kind == "keywords" else (other, one)
         both = [word for word in unwanted.asked if any(stands(word, phrase) for phrase in wanted.asked)]

@@ -216,17 +216,17 @@ class Wishes:
         if place == 0:  # no space before it
             ids = [vocabulary.encode(words[0].strip())]
             energy = Contains(ids, place=0, joining=vocabulary.joining)
-        at = place or 0
+        written = {} if place is None else dict(enumerate(ids[0], place))
 
         def there(text: str) -> bool:
-            placed = place is None or vocabulary.encode(text)[at : at + len(ids[0])] == ids[0]
-            return placed and all(stands(word, text) for word in words)
+            tokens = dict(enumerate(vocabulary.encode(text)))
+            return written.items() <= tokens.items() and all(stands(word, text) for word in words)
 
-        least = max(len({token for one in ids for token in one}), *(at + len(one) for one in ids))
+        least = max(len({token for one in ids for token in one}), *(at + 1 for at in written), *map(len, ids))
         name = f"keywords {', '.join(words)}" + (f" at {place}" if place is not None else "")
         return Wish(
             name, "keywords", WEIGHTS["keywords"] * energy, (least, max(least, window)),
-            each(there), each(there), THE_TEXT, tuple(words),
+            each(there), each(there), THE_TEXT, tuple(words), written,
         )  # fmt: skip
 
     def without(self, words: Sequence[str]) -> Wish:
