@@ -52,3 +52,12 @@ def test_a_wings_card_shows_how_its_models_are_used(write, call: str, tmp_path) 
     (code,) = text.split("```python\n")[1:]
     compile(code.split("```")[0], "card", "exec")
     assert 'from_pretrained("toy")' in code and call in code and "seed=5" in code
+
+
+def test_the_card_of_a_model_of_pairs_rewrites(tmp_path) -> None:
+    write_text_card(tmp_path, {**FACTS, "load": '"de-en"', "source": "Es regnet.", "language": "[de, en]"})
+    text = (tmp_path / card.CARD_FILE).read_text(encoding="utf-8")
+    assert "\nlanguage: [de, en]\n" in text and "infilling" not in text
+    (code,) = text.split("```python\n")[1:]
+    compile(code.split("```")[0], "card", "exec")
+    assert 'from_pretrained("de-en")' in code and 'rewrite("Es regnet.", seed=0)' in code and "infill(" not in code

@@ -1,4 +1,7 @@
-"""The card of a text model: `textdiff.card`'s facts, load (for from_pretrained) and example (with blanks)."""
+"""The card of a text model: `textdiff.card`'s facts, load (for from_pretrained), example (with blanks) and language.
+
+Of a model of pairs the facts name a source instead of an example.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 from textdiff import card
 
-FRONT = ("language: en", "tags: [diffusion, text-generation, infilling]")
+TAGS, PAIR_TAGS = "tags: [diffusion, text-generation, infilling]", "tags: [diffusion, text2text-generation]"
 ABOUT = "A continuous-embedding diffusion language model."
 EXAMPLE = "The little dog ran into the [MASK] and found [MASK]."
 USE = """
@@ -18,10 +21,19 @@ for candidate in model.infill("{example}", seed=0):
     print(round(candidate.score, 2), candidate.text)
 """
 
+USE_PAIRS = """
+from textdiff import DiffusionLM
+
+model = DiffusionLM.from_pretrained({argument})
+print(model.rewrite("{source}", seed=0))
+"""
+
 
 def write_card(folder: str | Path, facts: dict[str, Any]) -> None:
     """Write README.md into the folder."""
-    use = USE.format(
-        argument=facts.get("load", '"path/to/this/folder"'), example=facts.get("example", EXAMPLE)
+    paired = "source" in facts
+    use = (USE_PAIRS if paired else USE).format(
+        **{"example": EXAMPLE, **facts, "argument": facts.get("load", '"path/to/this/folder"')}
     )
-    card.write(folder, card.render(facts, front=FRONT, about=ABOUT, use=use))
+    front = (f"language: {facts.get('language', 'en')}", PAIR_TAGS if paired else TAGS)
+    card.write(folder, card.render(facts, front=front, about=ABOUT, use=use))
