@@ -24,7 +24,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from textdiff.cli import run
-from textdiff.text.sampling_options import add_sampling_options, sampling_facts, sampling_of
+from textdiff.text.sampling_options import REWRITE_TEMPERATURE, add_sampling_options, sampling_facts, sampling_of
 
 if TYPE_CHECKING:
     from textdiff.text.language_model import DiffusionLM
@@ -63,7 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--limit", type=int, default=500, help="sources of each test at most, in random order (default: 500)")
     add("--num-samples", type=int, default=8, help="candidates for minimum Bayes risk (default: 8)")
     add("--source-guidance", type=float, default=1.0, help="of our model (default: 1 = off)")
-    add_sampling_options(parser, steps=16, seed_help="of noise and samples")
+    add_sampling_options(parser, steps=16, temperature=REWRITE_TEMPERATURE, seed_help="of noise and samples")
     add("--json", default="benchmarks/results/text_to_text.json", help="file of figures; others' rows stay")
     return parser.parse_args(argv)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from textdiff.cli import run
-from textdiff.text.sampling_options import add_sampling_options, sampling_of
+from textdiff.text.sampling_options import REWRITE_TEMPERATURE, add_sampling_options, sampling_of
 
 if TYPE_CHECKING:
     from textdiff.text.rewriting import Rewrite, RewriteOptions
@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         help="take so many of the likeliest lengths in turn (default: draw lengths)",
     )
-    add_sampling_options(parser, seed_help="same seed, same targets")
+    add_sampling_options(parser, temperature=REWRITE_TEMPERATURE, seed_help="same seed, same targets")
     add("--json", action="store_true", help="one JSON object a source, with all its candidates, best first")
     return parser.parse_args(argv)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.rewrite import parse_args
 from textdiff.text import run
 from textdiff.text.estimate import estimate, source_guided
 from textdiff.text.language_model import DiffusionLM
@@ -90,6 +91,12 @@ def test_candidates_are_distinct_and_the_first_is_what_rewrite_gives(pair_lm: Di
     (likely,) = pair_lm.rewrite_candidates("The little dog", num_samples=5, rank="mbr", **FAST)
     assert [one.score for one in likely] == sorted((one.score for one in likely), reverse=True)
     assert all(0 <= one.score <= 1 for one in likely)
+
+
+def test_rewriting_is_cooler_than_filling(pair_lm: DiffusionLM) -> None:
+    cool, warm = (pair_lm.rewrite("The dog ran.", num_samples=1, **FAST, **t) for t in ({}, {"temperature": 0.7}))
+    assert pair_lm.rewrite("The dog ran.", num_samples=1, temperature=0.3, **FAST) == cool != warm
+    assert parse_args(["--model", "x", "--text", "y"]).temperature == 0.3
 
 
 def test_a_text_does_not_notice_the_others(pair_lm: DiffusionLM) -> None:

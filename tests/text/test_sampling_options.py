@@ -18,15 +18,15 @@ from textdiff.text.sampling_options import add_sampling_options, sampling_facts,
 GIVEN = "--steps 5 --sampler ddim --temperature 0.9 --order random --seed 7"
 CALLED = Sampling(num_inference_steps=5, sampler="ddim", temperature=0.9, order="random", seed=7)
 COMMANDS = {
-    "scripts.infill": ("--text A", 32),
-    "scripts.generate": ("", 64),
-    "scripts.evaluate": ("--task samples", 32),
-    "scripts.rewrite": ("--model m --text A", 32),
-    "scripts.control": ("", 32),
-    "scripts.image": ("caption --image a.png", 32),
-    "benchmarks.control": ("--judge j", 32),
-    "benchmarks.infilling": ("--judge j --source a=b --training-files c", 32),
-    "benchmarks.text_to_text": ("--preset de-en", 16),
+    "scripts.infill": ("--text A", 32, 0.7),
+    "scripts.generate": ("", 64, 0.7),
+    "scripts.evaluate": ("--task samples", 32, 0.7),
+    "scripts.rewrite": ("--model m --text A", 32, 0.3),
+    "scripts.control": ("", 32, 0.7),
+    "scripts.image": ("caption --image a.png", 32, 0.7),
+    "benchmarks.control": ("--judge j", 32, 0.7),
+    "benchmarks.infilling": ("--judge j --source a=b --training-files c", 32, 0.7),
+    "benchmarks.text_to_text": ("--preset de-en", 16, 0.3),
 }
 
 
@@ -62,9 +62,11 @@ def test_the_help_names_every_choice():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_them_with_these_defaults(command):
-    line, steps = COMMANDS[command]
+    line, steps, temperature = COMMANDS[command]
     parse = import_module(command).parse_args
-    assert Sampling(**sampling_of(parse(line.split()))) == Sampling(num_inference_steps=steps, seed=0)
+    assert Sampling(**sampling_of(parse(line.split()))) == Sampling(
+        num_inference_steps=steps, temperature=temperature, seed=0
+    )
     assert Sampling(**sampling_of(parse([*line.split(), *GIVEN.split()]))) == CALLED
 
 

@@ -19,6 +19,7 @@ from textdiff.text import ranking
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.plans import Plan
 from textdiff.text.sampling import Options, Readings, Sampling, candidate_seeds, walk
+from textdiff.text.sampling_options import REWRITE_TEMPERATURE
 from textdiff.text.target_lengths import TargetLengths
 from textdiff.text.tokenizer import separator
 from textdiff.text.vocabulary import UNSPACED, Vocabulary
@@ -28,7 +29,7 @@ GOLDEN = 0.5 * (5**0.5 - 1)  # multiples of it spread evenly over the circle, wh
 
 
 class RewriteOptions(Options, total=False):
-    """How to rewrite: keyword arguments of `DiffusionLM.rewrite`, with the defaults of `Rewriting`.
+    """How to rewrite: keyword arguments of `DiffusionLM.rewrite`, with the defaults of `Rewriting`; temperature is 0.3.
 
     Attributes:
         num_samples: Candidates of every text.
@@ -91,7 +92,8 @@ def checked_options(options: RewriteOptions) -> tuple[Rewriting, Sampling]:
     own = set(Rewriting.__dataclass_fields__)
     given: dict[str, Any] = dict(options)
     rewriting = Rewriting(**{name: value for name, value in given.items() if name in own})
-    return rewriting, Sampling(**{name: value for name, value in given.items() if name not in own})
+    others = {name: value for name, value in given.items() if name not in own}
+    return rewriting, Sampling(**{"temperature": REWRITE_TEMPERATURE, **others})
 
 
 @dataclass(frozen=True)

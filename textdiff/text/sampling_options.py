@@ -9,21 +9,29 @@ if TYPE_CHECKING:
     from textdiff.text.sampling import Options
 
 
+TEMPERATURE, REWRITE_TEMPERATURE = 0.7, 0.3  # a source leaves less open than a blank: docs/log.md
+
+
 def add_sampling_options(
-    parser: argparse.ArgumentParser, *, steps: int = 32, seed_help: str = "same seed, same texts"
+    parser: argparse.ArgumentParser,
+    *,
+    steps: int = 32,
+    temperature: float = TEMPERATURE,
+    seed_help: str = "same seed, same texts",
 ) -> None:
     """The options that all such commands have.
 
     Args:
         parser: of the command.
         steps: default of --steps.
+        temperature: default of --temperature.
         seed_help: what the seed is of, or does, in the command's own words.
     """
     add = parser.add_argument
     add("--steps", type=int, default=steps, help=f"denoising steps (default: {steps})")
     add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
-    likelier = "below 1: likelier, less varied (default: 0.7; 1 = off)"
-    add("--temperature", type=float, default=0.7, help=likelier)
+    likelier = f"below 1: likelier, less varied (default: {temperature}; 1 = off)"
+    add("--temperature", type=float, default=temperature, help=likelier)
     add("--order", default="spread", help="in which tokens leave the noise: spread (default) or random")
     add("--seed", type=int, default=0, help=f"{seed_help} (default: 0)")
 
