@@ -97,7 +97,7 @@ def test_the_expected_token_is_the_posterior_mean_of_its_input_vectors() -> None
 
 def test_a_head_that_copies_reads_tokens_off_the_vectors_by_which_they_enter() -> None:
     torch.manual_seed(0)
-    model = TextDenoiser(DenoiserConfig(40, 8, 64, 2, 2, 64, 16, copies=True))
+    model = TextDenoiser(DenoiserConfig(40, 8, 64, 2, 2, 64, 16, copies=1.0))
     given = inputs() | {name: torch.randn(2, 8, 8) for name in ("x_t", "x0_known", "x0_prev")}
     scale = {"logsnr": torch.tensor([-1.0, 1.0])}
     prior = model.prior_logits(given["x_t"], scale["logsnr"].view(2, 1))

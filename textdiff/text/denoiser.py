@@ -36,7 +36,7 @@ class DenoiserConfig:
     stagger: float = 0.0                 # how long a token leaves the noise after the one before it, in units of a
                                          # token's own way (`diffusion.stagger`); 0 = all tokens at once
     stagger_least: float = 0.0           # training varies it from here
-    copies: bool = False                 # the softmax head also reads tokens off the vectors by which they enter
+    copies: float = 0.0                  # strength of a second head, which copies tokens that entered; 0 = none
     sides: bool = False                  # places are counted anew where what is given ends: a pair's source and target
 
     def to_dict(self) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class TextDenoiser(nn.Module):
         if not (self.config.categorical and self.config.copies):
             return read
         copied = nn.functional.linear(self.copy_head(hidden), self.token_in.weight.to(read.dtype))
-        return read + copied * self.config.hidden_size**-0.5  # without it a step of AdamW moves logits by tens
+        return read + copied * (self.config.copies * self.config.hidden_size**-0.5)
 
     def prior_logits(self, x_t: Tensor, logsnr: Tensor) -> Tensor:
         """The output prior -|x_t - alpha e_w|^2 / (2 sigma^2) up to a constant, [..., V] in float32.

@@ -10,7 +10,7 @@ from textdiff.text.loading import read_config, read_denoiser, read_tokenizer
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.presets import Preset
 
-OF_THE_DATA = {"length_counts": None, "target_lengths": None, "sides": False, "copies": False}  # of a config
+OF_THE_DATA = {"length_counts": None, "target_lengths": None, "sides": False, "copies": 0.0}  # of a config
 
 
 def shaped_like(preset: Preset, folder: Path, *, recipe: str | None = None) -> Preset:

@@ -100,7 +100,8 @@ def _pair_rows(
     validation = PairRows(
         out, preset.row_length, between=between, total=VALIDATION_ROWS, seed=seed + 1, source_dropout=0.0
     )
-    return rows, validation, {"target_lengths": length_table(kept), "sides": True, "copies": True}
+    said = {"target_lengths": length_table(kept), "sides": True, "copies": preset.model.get("copies") or 1.0}
+    return rows, validation, said
 
 
 def finish_run(trainer: DiffusionTrainer, preset: Preset, folder: Path, checkpoint: Path | None) -> None:
@@ -225,5 +226,5 @@ def _tokenizer(preset: Preset, texts: Iterable[str], folder: Path, start: Path |
 def _model(preset: Preset, tokenizer: Tokenizer, lengths: dict[str, Any], seed: int) -> DiffusionLMModel:
     """A fresh model that knows its vocabulary size and what the training data say of lengths."""
     make = DiffusionLMConfig.diffusion_lm if preset.recipe == "diffusion_lm" else DiffusionLMConfig
-    config = make(**preset.model, vocab_size=tokenizer.get_vocab_size(), noise_seed=seed, **lengths)
+    config = make(**{**preset.model, **lengths}, vocab_size=tokenizer.get_vocab_size(), noise_seed=seed)
     return DiffusionLMModel(config)
