@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from scripts.train import main
-from textdiff.text.fine_tuning import load_start, shaped_like
+from textdiff.text.fine_tuning import load_start, shaped_like, warn_of_strangers
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.presets import PRESETS
 
@@ -56,6 +56,16 @@ def test_a_model_of_texts_becomes_one_of_pairs(start: Path, tmp_path: Path) -> N
     model = DiffusionLM.from_pretrained(folder)
     assert model.config["sides"] and model.config["length_counts"] is None
     assert model.rewrite("The dog ran.", num_samples=2, num_inference_steps=2, seed=0)
+
+
+def test_unknown_words_are_named(word_lm: DiffusionLM, bpe_lm: DiffusionLM, recwarn: pytest.WarningsRecorder) -> None:
+    known = "The little dog ran home."
+    assert all(word_lm.vocabulary.encode(known))
+    for tokenizer, said in ((word_lm.tokenizer, [known]), (bpe_lm.tokenizer, ["Zebras yawn."])):
+        warn_of_strangers(iter(said), tokenizer)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="29% of the words are unknown to the model"):
+        warn_of_strangers(iter([known, "Zebras yawn."]), word_lm.tokenizer)
 
 
 def test_what_is_refused(start: Path, tmp_path: Path) -> None:

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Tokenizer
 
 from textdiff.text.loading import read_config, read_denoiser, read_tokenizer
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.presets import Preset
+from textdiff.text.tokenizer import UNKNOWN
 
 OF_THE_DATA = {"length_counts": None, "target_lengths": None, "sides": False, "copies": 0.0}  # of a config
+LOOKED_AT, STRANGE = 1000, 0.05  # texts, and the share of their words that may be unknown
+
+
+def warn_of_strangers(texts: Iterable[str], tokenizer: Tokenizer) -> None:
+    """Warn where a model of whole words does not know many of those in the first texts."""
+    unknown = tokenizer.token_to_id(UNKNOWN)
+    ids = [token for one in tokenizer.encode_batch_fast(list(islice(texts, LOOKED_AT))) for token in one.ids]
+    strange = ids.count(unknown) / max(1, len(ids))
+    if strange > STRANGE:
+        warnings.warn(
+            f"{strange:.0%} of the words are unknown to the model and will be learned as {UNKNOWN}: start from "
+            "one whose tokens are pieces of words, or from none.",
+            stacklevel=2,
+        )
 
 
 def shaped_like(preset: Preset, folder: Path, *, recipe: str | None = None) -> Preset:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from transformers import set_seed
 
 from textdiff.text.data import PackedRows, pieces
-from textdiff.text.fine_tuning import load_start, shaped_like
+from textdiff.text.fine_tuning import load_start, shaped_like, warn_of_strangers
 from textdiff.text.loading import find_model
 from textdiff.text.model import DiffusionLMConfig, DiffusionLMModel
 from textdiff.text.pairs import Pair, PairRows, encode_pairs, length_table, training_pairs, wants_pairs
@@ -216,6 +216,7 @@ def _tokenizer(preset: Preset, texts: Iterable[str], folder: Path, start: Path |
         return load_tokenizer(folder)
     if start is not None:
         tokenizer = load_tokenizer(start)
+        warn_of_strangers(texts, tokenizer)
     else:
         tokenizer = train_bpe(texts, preset.vocab_size) if preset.tokenizer == "bpe" else train_word_level(texts)
     if is_first_process():
