@@ -24,7 +24,7 @@ def warn_of_strangers(texts: Iterable[str], tokenizer: Tokenizer) -> None:
     """Warn where a model of whole words does not know many of those in the first texts."""
     unknown = tokenizer.token_to_id(UNKNOWN)
     ids = [token for one in tokenizer.encode_batch_fast(list(islice(texts, LOOKED_AT))) for token in one.ids]
-    strange = ids.count(unknown) / max(1, len(ids))
+    strange = sum(token == unknown for token in ids) / max(1, len(ids))
     if strange > STRANGE:
         warnings.warn(
             f"{strange:.0%} of the words are unknown to the model and will be learned as {UNKNOWN}: start from "
