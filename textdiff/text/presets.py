@@ -92,20 +92,20 @@ PRESETS = {preset.name: preset for preset in (
     ),
     Preset(
         name="de-en",
-        about="German to English sentences (Tatoeba), 7 M parameters; about 65 min on 1 core",
+        about="German to English sentences (Tatoeba), 7 M parameters; about 50 min on 1 core",
         sources={GERMAN_ENGLISH: 1.0}, pairs=(2, 1),
         model={"stagger": 1.0, "max_position_embeddings": 96},
         batch_size=16, max_steps=4000,
     ),
     Preset(
         name="paraphrase",
-        about="another way to say it (Tatoeba), 7 M parameters; about 17 min on 1 core",
+        about="another way to say it (Tatoeba), 7 M parameters; about 14 min on 1 core",
         sources={"tatoeba/paraphrase.train.tsv.gz": 1.0}, pairs=(1, 2), both_ways=True,
         model={"stagger": 1.0}, batch_size=16, max_steps=1200,
     ),
     Preset(
         name="simplify",
-        about="news sentences in simpler words (OneStop), 7 M parameters; about 18 min on 1 core",
+        about="news sentences in simpler words (OneStop), 7 M parameters; about 13 min on 1 core",
         sources={"simplification/onestop_pairs.tsv.gz": 1.0}, pairs=(2, 3), turned="ELE-INT",
         model={"stagger": 1.0, "copies": 4.0, "max_position_embeddings": 128},
         batch_size=16, max_steps=1200,
