@@ -39,8 +39,8 @@ from textdiff.text.vocabulary import Vocabulary
 
 ROWS_AT_ONCE = 64
 SEGMENT_STRIDE = 2.0**0.5  # irrational: a row's segments spread evenly over the sizes
-OF_WORD_VECTORS = {"embedding_dim", "unit_norm", "categorical"}  # fields of `DenoiserConfig` without use here
-SHAPE = {field.name: field.default for field in fields(DenoiserConfig) if field.name not in OF_WORD_VECTORS}
+OURS_ALONE = {"embedding_dim", "unit_norm", "categorical", "copies", "sides"}  # fields without use here
+SHAPE = {field.name: field.default for field in fields(DenoiserConfig) if field.name not in OURS_ALONE}
 
 
 class MaskedConfig(PreTrainedConfig):
