@@ -73,6 +73,10 @@ def test_what_is_refused(start: Path, tmp_path: Path) -> None:
         shaped_like(PRESETS["tiny"], start, recipe="diffusion_lm")
     with pytest.raises(FileNotFoundError, match="No model folder 'nowhere'"):
         main(["--start-from", "nowhere", "--output-dir", str(tmp_path / "run"), "--train-files", "x.txt"])
+    before = sorted(path.name for path in start.iterdir())
+    with pytest.raises(ValueError, match="are both .*: name a new folder"):
+        main(["--start-from", str(start), "--output-dir", f"{start}/", "--train-files", str(texts(tmp_path, "A.\n"))])
+    assert sorted(path.name for path in start.iterdir()) == before
     (start / "model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match="model.safetensors"):
         load_start(start, {}, 0)

@@ -109,8 +109,7 @@ class TextDenoiser(nn.Module):
         if config.categorical:
             self.token_in = nn.Embedding(config.vocab_size, H)
         self.head = nn.Linear(H, config.vocab_size if config.categorical else D)
-        if config.categorical and config.copies:
-            self.copy_head = nn.Linear(H, H, bias=False)
+        self.copy_head = nn.Linear(H, H, bias=False) if config.categorical and config.copies else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -244,7 +243,7 @@ class TextDenoiser(nn.Module):
         at once, rare ones too; the head's table beside them learns language sooner than a tied one alone (docs/log.md).
         """
         read = self.head(hidden)
-        if not (self.config.categorical and self.config.copies):
+        if self.copy_head is None:
             return read
         copied = nn.functional.linear(self.copy_head(hidden), self.token_in.weight.to(read.dtype))
         return read + copied * (self.config.copies * self.config.hidden_size**-0.5)

@@ -54,10 +54,12 @@ def train(args: argparse.Namespace) -> None:
         ValueError: for an unknown preset, an empty file, a folder with another run, or numbers out of range.
         FileNotFoundError: for a missing file.
     """
+    folder = Path(args.output_dir)
     preset, start = _preset(args), _start(args)
     if start is not None:
+        if start.resolve() == folder.resolve():
+            raise ValueError(f"--start-from and --output-dir are both {folder}: name a new folder for what is trained.")
         preset = shaped_like(preset, start, recipe=args.recipe)
-    folder = Path(args.output_dir)
     paired = wants_pairs(args, preset)
     found: tuple[list[Any], list[Any]] = training_pairs(args, preset) if paired else training_texts(args, preset)
     arguments = training_arguments(args, **preset.rates())
