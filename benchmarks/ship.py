@@ -4,9 +4,8 @@ r"""From a finished run and its figures to a bundled model: bfloat16 shards, car
     python benchmarks/ship.py --run runs/english --facts benchmarks/english.json --figures benchmarks/results \
         --output textdiff/weights/english
 
-The card's tables are drawn from likelihood.json and text_to_text.json (the rows of --preset), samples.json, infill.json
-and control.json in the folder of figures: those of which the facts name the command. The run's classifiers
-(`classifiers/NAME`) come along.
+The card's tables are drawn from likelihood.json (the rows of --preset), samples.json, infill.json and control.json in
+the folder of figures: those of which the facts name the command. The run's classifiers (`classifiers/NAME`) come along.
 """
 
 from __future__ import annotations
@@ -47,7 +46,6 @@ COLUMNS = {
         "control", "system", "success", "success_strict", "lm_score_nats", "lm_score_perplexity", "distinct_4",
         "seconds_per_sample", "denoiser_calls",
     ),
-    "text_to_text": ("test", "model", "n", "bleu", "chrf", "rouge_l", "self_bleu", "seconds_per_source"),
 }  # fmt: skip
 Table = dict[str, Any]
 
@@ -129,20 +127,6 @@ def tables(figures: Path, preset: str, commands: dict[str, str]) -> list[Table]:
         ]
         certificate = next(iter(control.values()))["certificate"]
         found.append(part("control", "Control", rows, certificate, commands))
-    if "text_to_text" in commands and (pairs := read(figures / "text_to_text.json")):
-        found += pair_tables(pairs, preset, commands)
-    return found
-
-
-def pair_tables(pairs: Table, preset: str, commands: dict[str, str]) -> list[Table]:
-    """Figures of every test of a preset, and its first sources."""
-    rows = [row for row in pairs["rows"] if row["preset"] == preset]
-    tests = list(dict.fromkeys(row["test"] for row in rows))
-    certificate = pairs["certificates"].get(f"{preset}, {tests[0]}", {}) if tests else {}
-    found = [part("text_to_text", "Text to text", rows, certificate, commands)]
-    for test in tests:
-        title, shown = f"The first of them, not chosen: {test}", pairs["samples"][f"{preset}, {test}"]
-        found.append({"title": title, "rows": shown, "command": commands["text_to_text"], "notes": []})
     return found
 
 

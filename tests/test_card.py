@@ -55,7 +55,8 @@ def test_a_wings_card_shows_how_its_models_are_used(write, call: str, tmp_path) 
 
 
 def test_the_card_of_a_model_of_pairs_rewrites(tmp_path) -> None:
-    write_text_card(tmp_path, {**FACTS, "load": '"de-en"', "source": "Es regnet.", "language": "[de, en]"})
+    facts = {**FACTS, "load": '"de-en"', "example": "Es regnet.", "language": "[de, en]"}
+    write_text_card(tmp_path, facts, paired=True)
     text = (tmp_path / card.CARD_FILE).read_text(encoding="utf-8")
     assert "\nlanguage: [de, en]\n" in text and "infilling" not in text
     (code,) = text.split("```python\n")[1:]

@@ -47,24 +47,6 @@ def test_what_is_shipped_is_the_run(load, finished, tmp_path):
     assert "0.125" in card and "seed 3" in card and "Likelihood" not in card
 
 
-def test_a_model_of_pairs_has_its_own_tables(load, finished, tmp_path):
-    (finished / "classifiers" / "content").rename(tmp_path / "elsewhere")
-    row = {"test": "held-out", "model": "textdiff, single", "n": 7, "bleu": 12.25}
-    pairs = {
-        "rows": [{"preset": "toy", **row}, {"preset": "other", **row, "bleu": 99.5}],
-        "certificates": {"toy, held-out": {"seed": 5}},
-        "samples": {"toy, held-out": [{"source": "Es regnet.", "reference": "It rains."}]},
-    }
-    (tmp_path / "text_to_text.json").write_text(json.dumps(pairs))
-    facts = {"name": "toy", "commands": {"text_to_text": "python rewrite.py"}, "source": "Es regnet.", "load": '"toy"'}
-    (tmp_path / "facts.json").write_text(json.dumps(facts))
-    arguments = ["--run", finished, "--facts", tmp_path / "facts.json", "--figures", tmp_path, "--preset", "toy"]
-    load("ship").main([*map(str, arguments), "--output", str(tmp_path / "out")])
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "12.250" in card and "99.5" not in card and "seed 5" in card and "It rains." in card
-    assert 'rewrite("Es regnet.", seed=0)' in card
-
-
 def test_a_run_that_is_not_finished_is_refused(load, finished, tmp_path):
     (finished / "training.json").unlink()
     with pytest.raises(ValueError, match="no finished run"):

@@ -233,5 +233,6 @@ def test_what_a_run_of_pairs_leaves(translator: Path, tmp_path: Path) -> None:
     table = model.config["target_lengths"]
     assert sum(map(sum, table)) > 1000 and all(row[n] == sum(row) for n, row in enumerate(table) if row)
     model.save_pretrained(tmp_path / "copy")
+    assert "model.rewrite(" in (tmp_path / "copy" / "README.md").read_text()  # a card of infill would be refused
     copy = DiffusionLM.from_pretrained(tmp_path / "copy")
     assert copy.rewrite("rot haus", **FAST) == model.rewrite("rot haus", **FAST)

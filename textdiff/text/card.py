@@ -1,7 +1,4 @@
-"""The card of a text model: `textdiff.card`'s facts, load (for from_pretrained), example (with blanks) and language.
-
-Of a model of pairs the facts name a source instead of an example.
-"""
+"""The card of a text model: facts of `textdiff.card`, load (for from_pretrained), example, language."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from textdiff import card
 
 TAGS, PAIR_TAGS = "tags: [diffusion, text-generation, infilling]", "tags: [diffusion, text2text-generation]"
 ABOUT = "A continuous-embedding diffusion language model."
-EXAMPLE = "The little dog ran into the [MASK] and found [MASK]."
+EXAMPLE, SOURCE = "The little dog ran into the [MASK] and found [MASK].", "The little dog ran home."
 USE = """
 from textdiff import DiffusionLM
 
@@ -25,15 +22,14 @@ USE_PAIRS = """
 from textdiff import DiffusionLM
 
 model = DiffusionLM.from_pretrained({argument})
-print(model.rewrite("{source}", seed=0))
+print(model.rewrite("{example}", seed=0))
 """
 
 
-def write_card(folder: str | Path, facts: dict[str, Any]) -> None:
-    """Write README.md into the folder."""
-    paired = "source" in facts
+def write_card(folder: str | Path, facts: dict[str, Any], *, paired: bool = False) -> None:
+    """Write README.md into the folder; a model of pairs is `paired`: it rewrites, where others fill blanks."""
     use = (USE_PAIRS if paired else USE).format(
-        **{"example": EXAMPLE, **facts, "argument": facts.get("load", '"path/to/this/folder"')}
+        argument=facts.get("load", '"path/to/this/folder"'), example=facts.get("example", SOURCE if paired else EXAMPLE)
     )
     front = (f"language: {facts.get('language', 'en')}", PAIR_TAGS if paired else TAGS)
     card.write(folder, card.render(facts, front=front, about=ABOUT, use=use))

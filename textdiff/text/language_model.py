@@ -99,7 +99,7 @@ class DiffusionLM:
             loading.write_weights(draft, self.denoiser)
             self.scheduler.save_pretrained(draft)
             save_tokenizer(self.tokenizer, draft)
-            write_card(draft, facts or {})
+            write_card(draft, facts or {}, paired=bool(self.config.get("target_lengths")))
 
     def generate(
         self, num_samples: int = 1, *, length: Length | list[int] | None = None, **options: Unpack[Options]
