@@ -39,7 +39,7 @@ from textdiff.text.vocabulary import Vocabulary
 
 ROWS_AT_ONCE = 64
 SEGMENT_STRIDE = 2.0**0.5  # irrational: a row's segments spread evenly over the sizes
-OURS_ALONE = {"embedding_dim", "unit_norm", "categorical", "copies", "sides"}  # fields without use here
+OURS_ALONE = {"embedding_dim", "unit_norm", "categorical", "copies", "sides", "reading_layers"}  # without use here
 SHAPE = {field.name: field.default for field in fields(DenoiserConfig) if field.name not in OURS_ALONE}
 
 

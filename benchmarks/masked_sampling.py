@@ -14,8 +14,8 @@ from masked_model import ROWS_AT_ONCE, MaskedModel, check_lengths
 from torch import Tensor
 
 from textdiff.diffusion.stagger import order_of
+from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import Plan, barred_tokens, batch, blank_plan
-from textdiff.text.sampling import candidate_seeds
 from textdiff.text.vocabulary import Vocabulary, draw
 
 

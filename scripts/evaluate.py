@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--limit", type=int, help="texts at most (default: all), or infill items (default: 200)")
     add("--judge", help="causal language model that charges texts: folder or hub id")
     add("--training-files", nargs="+", metavar="FILE", help="the model's training text, for copies and counts")
-    add("--levels", type=int, default=32, help="bound: noise levels a text (default: 32)")
+    add("--levels", type=int, default=32, help="bound: noise levels, or random orders, a text (default: 32)")
     add("--num-samples", type=int, help="texts to draw (default: 200); infill: candidates (default: 1)")
     add_sampling_options(parser, seed_help="of texts and noise")
     add("--batch-size", type=int, default=32, help="texts the judge reads at once (default: 32)")
@@ -61,14 +61,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def task_bound(args: argparse.Namespace) -> Report:
     """The likelihood bound of a file's texts."""
     from textdiff.text.evaluation import on_every_call
-    from textdiff.text.scoring import ROWS_AT_ONCE
+    from textdiff.text.scoring import calls_of
 
     model = load_model(args)
     texts = cut_file(args, model)
-    draws = len(texts) * (args.levels + max(2, args.levels // 4))
-    calls = 2 * math.ceil(draws / ROWS_AT_ONCE)
-    with progress(calls, "call") as bar, on_every_call(model.denoiser, bar.update):
-        found = model.score(texts, levels=args.levels, seed=args.seed)
+    order = None if args.order == "spread" else args.order  # the default is the model's own
+    calls = calls_of(model.denoiser, len(texts), levels=args.levels, order=order)
+    with progress(calls, "call") as bar, on_every_call(model.denoiser.transformer, bar.update):
+        found = model.score(texts, levels=args.levels, seed=args.seed, order=order)
     return {
         "n": len(texts), "tokens": found.tokens, "bytes": found.bytes,
         "bound_nats_per_token": found.nats_per_token, "95_percent_interval": found.nats_per_token_interval,

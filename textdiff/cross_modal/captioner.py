@@ -24,8 +24,9 @@ from textdiff.image.pictures import read_pictures
 from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.loading import read_tokenizer
+from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import blank_plan
-from textdiff.text.sampling import Options, Sampling, candidate_seeds, walk
+from textdiff.text.sampling import Options, Sampling, walk
 from textdiff.text.tokenizer import save_tokenizer
 
 DEFAULT_MODEL, MODEL_TYPE, TRAINER = "caption-digits", "textdiff-captioner", "scripts/train_image.py"

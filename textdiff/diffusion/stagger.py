@@ -14,7 +14,8 @@ from torch import Tensor
 
 STEPS_OF_A_WAY = 2
 STEPS_OF_A_DRAWN_WAY = 1  # of an element that steps towards a value drawn for it
-ORDERS = ("spread", "random")
+ORDERS = ("spread", "left", "blocks", "random")
+BLOCK = 4  # elements of a block
 
 
 def own_times(t: Tensor, start: Tensor, wait: Tensor) -> Tensor:
@@ -60,22 +61,48 @@ def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tenso
     return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
 
 
-def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0) -> Tensor:
+def order_of(
+    name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0, usual: str = "random"
+) -> Tensor:
     """Numbers for `starts_of`, [B, L].
 
     Args:
-        name: of `ORDERS`. "random" is the order of the noise. "spread" takes every element as far as can be from those
-            of its group before it (the farthest-first traversal, Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5), so
-            that those on their way together know little of each other.
+        name: of `ORDERS`. "left" is from left to right, "random" the order of the noise; "blocks" goes through
+            blocks of `BLOCK` free elements from left to right, and through each at random (BD3-LM, arXiv 2503.09573).
+            "spread" takes every element as far as can be from those of its group before it (the farthest-first
+            traversal, Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5), so that those on their way together know
+            little of each other.
         noise: continuous, [B, L]; it also says where "spread" begins, and which of two as far comes first.
         group: integers [B, L].
         free: bool [B, L]; places of the others are not read.
-        steps: groups of no more free elements keep the order of the noise: theirs leave one at a time.
+        steps: "spread" leaves groups of no more free elements, which leave one at a time, to the usual order.
+        usual: "left" or "random".
     """
-    crowded = _rivals(group, free).sum(-1) > steps
-    if name == "random" or not crowded.any():
-        return noise
-    return torch.where(crowded, _farthest_first(noise, group, free), noise.double())
+    if name == "spread":
+        crowded = _rivals(group, free).sum(-1) > steps
+        base = order_of(usual, noise, group, free)
+        return torch.where(crowded, _farthest_first(noise, group, free), base) if crowded.any() else base
+    if name == "random":
+        return noise.double()
+    place = torch.arange(noise.shape[1], device=noise.device).expand_as(noise)
+    if name == "left":
+        return place.double()
+    before = (_rivals(group, free) & (place[:, None, :] < place[:, :, None])).sum(-1)
+    return before // BLOCK + noise.argsort(1).argsort(1).double() / noise.shape[1]
+
+
+def ranks_of(order: Tensor, group: Tensor, free: Tensor) -> Tensor:
+    """The turn at which each element of a group is clean, from 1, int64 [B, L]; 0 where there is no group.
+
+    Args:
+        order: from `order_of`.
+        group: integers [B, L], 0 = none.
+        free: bool [B, L]; the others are clean from the beginning, and come first, from left to right.
+    """
+    place = torch.arange(order.shape[1], device=order.device, dtype=order.dtype)
+    turn = torch.where(free, order, place - order.shape[1] + order.min())
+    before = _rivals(group, group > 0) & (turn[:, None, :] < turn[:, :, None])
+    return torch.where(group > 0, before.sum(-1) + 1, 0)
 
 
 def _rivals(group: Tensor, free: Tensor) -> Tensor:

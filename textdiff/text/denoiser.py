@@ -37,6 +37,7 @@ class DenoiserConfig:
                                          # token's own way (`diffusion.stagger`); 0 = all tokens at once
     stagger_least: float = 0.0           # training varies it from here
     copies: float = 0.0                  # strength of a second head, which copies tokens that entered; 0 = none
+    reading_layers: int = 0              # layers that read clean tokens in order (`ordered`); 0 = all see everything
     sides: bool = False                  # places are counted anew where what is given ends: a pair's source and target
 
     def to_dict(self) -> dict[str, Any]:
@@ -295,5 +296,5 @@ def init_weights(module: nn.Module) -> None:
         silent = getattr(module, name, None)
         if isinstance(silent, nn.Linear):
             nn.init.zeros_(silent.weight)
-    if isinstance(module, TextDenoiser):
-        nn.init.zeros_(module.known_flag)
+    if isinstance(flag := getattr(module, "known_flag", None), nn.Parameter):
+        nn.init.zeros_(flag)

@@ -19,6 +19,8 @@ from textdiff.diffusion.guidance import classifier_free
 from textdiff.diffusion.samplers import Denoiser
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import DenoiserOutput, Prefix, TextDenoiser
+from textdiff.text.ordered import Memory
+from textdiff.text.ordered_denoiser import OrderedDenoiser
 
 
 def estimate(
@@ -35,6 +37,8 @@ def estimate(
     temperature: float = 1.0,
     barred: Tensor | None = None,
     prefix: Prefix | None = None,
+    rank: Tensor | None = None,
+    memory: Memory | None = None,
 ) -> DenoiserOutput:
     """Logits [B, L, V] and x0_hat [B, L, D] at every token's own time.
 
@@ -51,12 +55,16 @@ def estimate(
         temperature: divides the transformer's logits, not the evidence of x_t.
         barred: bool like the logits, tokens that may not stand there.
         prefix: what stands before the text.
+        rank: [B, L], the order in which tokens leave the noise, for a model that reads them in order.
+        memory: of such a model, of the calls before.
     """
     logsnr = scheduler.logsnr(own)
     call = partial(
         denoiser, x_t, logsnr, attention_mask=attention_mask, known=known, x0_known=x0_known,
         wanted=wanted, temperature=temperature, barred=barred, prefix=prefix,
     )  # fmt: skip
+    if isinstance(denoiser, OrderedDenoiser):
+        return call(rank=rank, memory=memory)
     if not denoiser.config.categorical:
         return call(x0_prev=x0_prev)
     alone = alone_on_its_way(own.expand(attention_mask.shape), attention_mask, known)

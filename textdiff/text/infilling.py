@@ -22,8 +22,8 @@ from textdiff.text.blanks import MARK
 from textdiff.text.continuation import LeftToRight, count_tokens
 from textdiff.text.data import sentences
 from textdiff.text.evaluation import Charges
+from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import LONGEST_FREE_BLANK
-from textdiff.text.sampling import candidate_seeds
 from textdiff.text.vocabulary import Vocabulary
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")

@@ -22,10 +22,11 @@ from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text import loading, ranking
 from textdiff.text.blanks import Blank, Template, checked, parse
 from textdiff.text.denoiser import TextDenoiser
+from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import Plan, Planner, blank_plan, length_chances, length_counts_of
 from textdiff.text.rewriting import Rewrite, RewriteOptions, Rewriter
-from textdiff.text.sampling import Options, Readings, Sampling, candidate_seeds, walk
-from textdiff.text.scoring import Bound, bound
+from textdiff.text.sampling import Options, Readings, Sampling, walk
+from textdiff.text.scoring import Bound, BoundOptions, bound
 from textdiff.text.tokenizer import save_tokenizer
 from textdiff.text.vocabulary import Vocabulary
 
@@ -199,16 +200,15 @@ class DiffusionLM:
         """What makes targets from sources; ValueError for a model that was not trained on pairs."""
         return Rewriter(self.denoiser, self.scheduler, self.vocabulary, self.config.get("target_lengths"))
 
-    def score(self, texts: str | Sequence[str], *, levels: int = 32, seed: int = 0) -> Bound:
+    def score(self, texts: str | Sequence[str], **options: Unpack[BoundOptions]) -> Bound:
         """Bound the negative log-likelihood of texts: nats per token, bits per byte, with a 95 % interval.
 
         Args:
             texts: one or more, none empty; beyond the window they are scored in windows.
-            levels: noise levels a window is estimated at, at least 2.
-            seed: of the noise.
+            **options: noise levels, their seed, and the order that is charged (`scoring.BoundOptions`).
 
         Raises:
-            ValueError: if there is no text, or one is empty, or the model has no bound.
+            ValueError: if there is no text, or one is empty, the order is unknown, or the model has no bound.
         """
         self._refuse_pairs()
         texts = [texts] if isinstance(texts, str) else list(texts)
@@ -218,12 +218,10 @@ class DiffusionLM:
             raise ValueError(
                 "This model was trained without a likelihood bound (recipe diffusion_lm): it cannot score."
             )
-        if levels < 2:
-            raise ValueError(f"levels is {levels}: it must be at least 2.")
         encoded = [(self.vocabulary.encode(text), len(text.encode("utf-8"))) for text in texts]
         if not all(ids for ids, _ in encoded):
             raise ValueError("A text has no tokens (white space alone, to this vocabulary): leave it out.")
-        return bound(self.denoiser, self.scheduler, encoded, length_counts=self.length_counts, levels=levels, seed=seed)
+        return bound(self.denoiser, self.scheduler, encoded, length_counts=self.length_counts, **options)
 
     def _fill(self, template: Template, num_samples: int, rank: str, sampling: Sampling) -> list[Infill]:
         if rank not in ranking.RANKS:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from textdiff import storage
 from textdiff.storage import BUNDLED, CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, Draft, read_json, read_tensors
 from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
+from textdiff.text.ordered_denoiser import make_denoiser
 from textdiff.text.tokenizer import load_tokenizer
 
 __all__ = [
@@ -53,7 +54,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path, config = folder / CONFIG_FILE, storage.typed_config(folder, MODEL_TYPE, TRAINER)
     for name, value in storage.part_of(config, DenoiserConfig, path).to_dict().items():
-        if type(value) is int and value < 1:
+        if type(value) is int and value < (name != "reading_layers"):
             raise ValueError(f"{path} says {name} = {value!r}, which cannot be: copy the file again.")
     if config.get("hidden_size", 4) % (2 * config.get("num_attention_heads", 1)):
         raise ValueError(f"{path}: hidden_size is not an even multiple of num_attention_heads: copy the file again.")
@@ -69,7 +70,7 @@ def read_denoiser(folder: Path, config: Mapping[str, Any]) -> TextDenoiser:
     """
     state = storage.read_state(folder, PREFIX, TRAINER)
     with torch.random.fork_rng(devices=[]):  # for weights soon replaced; a meta device costs a second of imports
-        denoiser = TextDenoiser(storage.part_of(config, DenoiserConfig, folder / CONFIG_FILE))
+        denoiser = make_denoiser(storage.part_of(config, DenoiserConfig, folder / CONFIG_FILE))
     storage.load_state(denoiser, state, folder)
     return denoiser.eval().requires_grad_(False)
 

@@ -20,8 +20,10 @@ from transformers.utils import ModelOutput
 
 from textdiff.diffusion.losses import AdaptiveLevels
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.text.denoiser import DenoiserConfig, DenoiserOutput, Prefix, TextDenoiser, init_weights
+from textdiff.text.denoiser import DenoiserConfig, DenoiserOutput, Prefix, init_weights
 from textdiff.text.objectives import BOUND_WEIGHT, bound_terms, diffusion_lm_terms, draw_rows, update_levels
+from textdiff.text.ordered_denoiser import OrderedDenoiser, make_denoiser
+from textdiff.text.ordered_objective import ordered_terms
 
 LEVELS_FILE = "noise_levels.json"
 UNIFORM_IN_TRAINING = 0.1  # share of training levels drawn evenly over log-SNR
@@ -110,7 +112,7 @@ class DiffusionLMModel(PreTrainedModel):
 
     def __init__(self, config: DiffusionLMConfig) -> None:
         super().__init__(config)
-        self.denoiser = TextDenoiser(config.denoiser_config())
+        self.denoiser = make_denoiser(config.denoiser_config())
         self.scheduler = config.initial_scheduler()
         self.levels = AdaptiveLevels(config.logsnr_min, config.logsnr_max)
         self.accumulation_steps = 1  # forward passes per optimiser step, after which the noise levels move
@@ -163,8 +165,11 @@ class DiffusionLMModel(PreTrainedModel):
             prefix=prefix,
         )  # fmt: skip
         if self.config.categorical:
-            share = self.levels.reconstruction_share
-            terms, observed = bound_terms(self.denoiser, self._loss_curve(), rows, share)
+            curve, share = self._loss_curve(), self.levels.reconstruction_share
+            if isinstance(self.denoiser, OrderedDenoiser):
+                terms, observed = ordered_terms(self.denoiser, curve, rows, share)
+            else:
+                terms, observed = bound_terms(self.denoiser, curve, rows, share)
             if self.training:
                 self._learn_levels(observed)
         else:

@@ -63,7 +63,8 @@ PRESETS = {preset.name: preset for preset in (
     Preset(
         name="english",
         about="the bundled model: general simple English, 7 M parameters; about 45 min on 2 cores",
-        sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS, model={"stagger": 1.0}, batch_size=16, max_steps=5200,
+        sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS, model={"stagger": 1.0, "reading_layers": 3},
+        batch_size=16, max_steps=5200,
     ),
     Preset(
         name="english-gpu",
@@ -71,7 +72,7 @@ PRESETS = {preset.name: preset for preset in (
         sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS,
         model={
             "hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6, "intermediate_size": 1536,
-            "stagger": 1.0,
+            "stagger": 1.0, "reading_layers": 4,
         },
         batch_size=512, max_steps=12000,
     ),
@@ -86,7 +87,7 @@ PRESETS = {preset.name: preset for preset in (
         **E2E, tests=E2E_TESTS, conditional=False,
         model={
             "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768,
-            "stagger": 1.0, "stagger_least": 1.0,
+            "stagger": 1.0, "reading_layers": 2,
         },
         batch_size=8, max_steps=1000, learning_rate=2e-3,
     ),

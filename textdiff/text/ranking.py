@@ -15,8 +15,9 @@ from torch import Tensor
 from textdiff.diffusion.losses import sample_normal
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import TextDenoiser
+from textdiff.text.ordered_denoiser import OrderedDenoiser
 from textdiff.text.plans import Plan
-from textdiff.text.scoring import position_nats, prior_nats
+from textdiff.text.scoring import order_nats, position_nats, prior_nats
 
 RANKS = ("bound", "mbr")
 LEVELS = 8
@@ -26,10 +27,13 @@ ORDINARY_NATS = 2.5  # price of a given token
 def fill_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan], *, seed: int) -> Tensor:
     """The bound of -log p(fill | context) of every filled plan, [B] in nats, all under the same noise.
 
-    One call of the denoiser for each of `LEVELS` noise levels and one for the reconstruction.
+    One call of the denoiser for each of `LEVELS` noise levels and one for the reconstruction; of a model that reads
+    tokens in order one call in all, from left to right.
     """
     shape = (max(len(plan.ids) for plan in plans), denoiser.config.embedding_dim + 1)
     total = prior_nats(denoiser, scheduler, plans)
+    if isinstance(denoiser, OrderedDenoiser):
+        return total + order_nats(denoiser, plans, torch.zeros(len(plans), shape[0]), order="left").sum(1)
     for level in range(LEVELS + 1):
         t = torch.full((len(plans),), (level - 0.5) / LEVELS if level else 0.0, dtype=torch.float64)
         noise = sample_normal(shape, torch.full((len(plans),), level), seed)

@@ -17,8 +17,9 @@ from textdiff.diffusion.limits import check_count, check_guidance
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text import ranking
 from textdiff.text.denoiser import TextDenoiser
+from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import Plan
-from textdiff.text.sampling import Options, Readings, Sampling, candidate_seeds, walk
+from textdiff.text.sampling import Options, Readings, Sampling, walk
 from textdiff.text.sampling_options import REWRITE_TEMPERATURE
 from textdiff.text.target_lengths import TargetLengths
 from textdiff.text.tokenizer import separator

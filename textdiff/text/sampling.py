@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +22,9 @@ from textdiff.diffusion.samplers import SAMPLERS, Step, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import Prefix, TextDenoiser
 from textdiff.text.estimate import source_guided
+from textdiff.text.ordered import Memory
+from textdiff.text.ordered_denoiser import OrderedDenoiser, usual_order
+from textdiff.text.own_noise import OwnNoise
 from textdiff.text.plans import Plan, barred_tokens, batch
 from textdiff.text.steering import tilted
 from textdiff.text.vocabulary import Vocabulary, draw
@@ -45,8 +47,9 @@ class Options(TypedDict, total=False):
         temperature: Divides what the network's logits add to the evidence of x_t, which stays as it is: so a lone
             token has its chances to the power 1 / temperature in any number of steps. Below 1 trades diversity for
             likelihood, 1 is off.
-        order: In which tokens leave the noise where steps are fewer, so that several leave together: "spread", each as
-            far as can be from those before it, or "random", as in training and as wherever steps suffice.
+        order: In which tokens leave the noise: "left" to right, "random", "blocks" (of four, from left to right, each
+            at random), or "spread": the first of these that the model was trained in, wherever there is a step for
+            each token, and otherwise each as far as can be from those before it, since several leave together.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
         control: An energy (`textdiff.text.energies`): what is drawn leans to where it is low (`steering.tilted`).
@@ -148,17 +151,25 @@ class Reader:
         self.read = self.x0_known.new_zeros(*self.ids.shape, denoiser.config.vocab_size)  # the model's own logits
         self.logits = self.read  # [B, L, V], tempered and, where there is a control, steered
         self.x0_hat = self.x0_known
+        self.rank: Tensor | None = None
+        ordered = isinstance(denoiser, OrderedDenoiser)
+        self.memory = Memory(self.ids.shape[1]) if ordered and source_guidance == 1.0 else None
+        self.later: Iterator[Tensor] | None = None  # own times after each call; None = read all, moving or not
+        self.wanted = self.free
 
     def __call__(self, x_t: Tensor, t: Tensor, x0_prev: Tensor | None) -> Tensor:
         clean = t.expand(self.known.shape) == 0
         wanted = self.free & ~(self.settled & clean)
+        if self.later is not None:
+            wanted = wanted & (clean | (next(self.later, t) < t))
         logits, x0_hat = source_guided(
             self.denoiser, self.scheduler, x_t, t, x0_prev,
             attention_mask=self.attention_mask, known=self.known, x0_known=self.x0_known,
             source=self.source, source_guidance=self.source_guidance, wanted=wanted, prefix=self.prefix,
             temperature=self.sampling.temperature, barred=None if self.barred is None else self.barred[wanted],
+            rank=self.rank, memory=self.memory,
         )  # fmt: skip
-        self.settled = clean
+        self.settled, self.wanted = clean, wanted
         self.read[wanted], self.x0_hat = logits, self.x0_hat.clone()
         self.x0_hat[wanted] = x0_hat if self.denoiser.config.categorical else self.denoiser.embedding.clamp(x0_hat)
         if self.sampling.control is not None and self.sampling.guidance_scale > 0:
@@ -181,35 +192,9 @@ class Reader:
     def drawn(self, uniform: Tensor) -> Tensor:
         """Clean vectors of tokens drawn from the last call's distributions, [B, L, D]; uniform: in [0, 1), [B, L]."""
         below_one = uniform.clamp(max=1 - 1e-6).to(self.logits.dtype)  # in float32 too: the last token may be barred
-        moving, clean = self.free & ~self.settled, self.x0_hat.clone()
+        moving, clean = self.wanted & ~self.settled, self.x0_hat.clone()
         clean[moving] = self.denoiser.embedding.embed(draw(self.logits[moving], below_one[moving]))
         return clean
-
-
-class OwnNoise:
-    """Random numbers of which every candidate has a stream of its own, whatever the padding beside it.
-
-    Args:
-        lengths: tokens of every candidate.
-        seeds: one for each.
-        device: of what is drawn.
-    """
-
-    def __init__(self, lengths: Sequence[int], seeds: Sequence[int], device: torch.device) -> None:
-        self.lengths, self.device = lengths, device
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def normal(self, dim: int) -> Tensor:
-        """Standard normal, [B, L, dim]; zero on padding."""
-        return self._drawn(lambda length, own: torch.randn(length, dim, generator=own))
-
-    def uniform(self) -> Tensor:
-        """In [0, 1), float64 [B, L]; zero on padding."""
-        return self._drawn(lambda length, own: torch.rand(length, generator=own, dtype=torch.float64))
-
-    def _drawn(self, row: Callable[[int, torch.Generator], Tensor]) -> Tensor:
-        rows = [row(length, own) for length, own in zip(self.lengths, self.generators, strict=True)]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
 
 
 def walk(
@@ -250,6 +235,10 @@ def walk(
         return move(scheduler, x_t, goal, *arguments[:-1], noise.normal(dim))
 
     grid = scheduler.times(sampling.num_inference_steps)
+    times = torch.cat([grid, grid.new_zeros(1)])
+    own = clock_of(reader, order, sampling, drawn=sampler == CATEGORICAL)
+    if isinstance(denoiser, OrderedDenoiser) and last_only and sampling.control is None:
+        reader.later = (own(s.expand(len(plans))) for s in times[1:])
     correct = keep_known(reader.x0_known, reader.known, scheduler) if reader.known.any() else None
     start = noise.normal(dim)
     if correct is not None:
@@ -257,8 +246,7 @@ def walk(
     unused = torch.Generator().manual_seed(0)  # the loop's own noise would depend on the padding
     with torch.inference_mode():
         states = sample(
-            reader, start, torch.cat([grid, grid.new_zeros(1)]), scheduler, step=step, correct=correct,
-            own_times=clock_of(reader, order, sampling, drawn=sampler == CATEGORICAL), generator=unused,
+            reader, start, times, scheduler, step=step, correct=correct, own_times=own, generator=unused,
         )  # fmt: skip
         for state in states:
             if not last_only or state.nfe > sampling.num_inference_steps:
@@ -275,7 +263,9 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
         drawn: whether tokens step towards tokens, which one step may do, or towards a mean, which no token is.
     """
     steps = sampling.num_inference_steps
-    order = stagger.order_of(sampling.order, noise, reader.attention_mask, reader.free, steps=steps)
+    usual = usual_order(reader.denoiser)
+    order = stagger.order_of(sampling.order, noise, reader.attention_mask, reader.free, steps=steps, usual=usual)
+    reader.rank = stagger.ranks_of(order, reader.attention_mask, reader.free)
     start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
     way = stagger.STEPS_OF_A_DRAWN_WAY if drawn else stagger.STEPS_OF_A_WAY
     wait = stagger.wait_of(reader.denoiser.config.stagger, count, steps=steps, steps_of_a_way=way)
@@ -289,8 +279,3 @@ def read_blanks(logits: Tensor, plans: Sequence[Plan], vocabulary: Vocabulary) -
         [vocabulary.read(row[span], rule=rule) for span, rule in zip(plan.spans, plan.rules, strict=True)]
         for row, plan in zip(rows, plans, strict=True)
     ]
-
-
-def candidate_seeds(seed: int, count: int) -> list[int]:
-    """A number for each candidate's noise, which does not depend on how many there are."""
-    return [int(np.random.SeedSequence([seed, k]).generate_state(1, np.uint64)[0] >> 1) for k in range(count)]

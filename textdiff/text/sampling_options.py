@@ -32,7 +32,7 @@ def add_sampling_options(
     add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
     likelier = f"below 1: likelier, less varied (default: {temperature}; 1 = off)"
     add("--temperature", type=float, default=temperature, help=likelier)
-    add("--order", default="spread", help="in which tokens leave the noise: spread (default) or random")
+    add("--order", default="spread", help="in which tokens leave the noise: spread (default), left, blocks or random")
     add("--seed", type=int, default=0, help=f"{seed_help} (default: 0)")
 
 

@@ -66,9 +66,12 @@ class LocalMix(nn.Module):
 
     def forward(self, h: Tensor, edges: tuple[Tensor, Tensor]) -> Tensor:
         """h: [B, L, H]; edges: 1 where the left, the right neighbour is of the same segment, [B, L, 1] each."""
-        left = F.pad(h, (0, 0, 1, 0))[:, :-1] * edges[0].to(h.dtype)
-        right = F.pad(h, (0, 0, 0, 1))[:, 1:] * edges[1].to(h.dtype)
+        return self.add(h, (F.pad(h, (0, 0, 1, 0))[:, :-1], F.pad(h, (0, 0, 0, 1))[:, 1:]), edges)
+
+    def add(self, h: Tensor, beside: tuple[Tensor, Tensor], edges: tuple[Tensor, Tensor]) -> Tensor:
+        """h and its neighbours on both sides, [B, L, H] each; edges: 1 where they are seen, [B, L, 1] each."""
         weight = self.weight.to(h.dtype)
+        left, right = (side * edge.to(h.dtype) for side, edge in zip(beside, edges, strict=True))
         return h + weight[0] * left + weight[1] * right
 
 
@@ -80,7 +83,7 @@ class HeadNorm(nn.RMSNorm):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
-class Block(nn.Module):
+class BlockWeights(nn.Module):
     """Attention and MLP, each behind a layer norm and a mix of neighbours, each added to its input.
 
     Queries and keys are normalised head by head (arXiv 2302.05442, section 2.2).
@@ -101,13 +104,19 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(intermediate, hidden)
         self.dropout = nn.Dropout(dropout)
 
+    def feed(self, h: Tensor, mixed: Tensor) -> Tensor:
+        """Add the MLP of mixed states to h, [B, L, H] each."""
+        return h + self.dropout(self.mlp_out(F.gelu(self.mlp_in(mixed))))
+
+
+class Block(BlockWeights):
+    """A block of which every position sees all that its mask shows."""
+
     def forward(self, h: Tensor, context: Context) -> Tensor:
         """h: [B, L, H]."""
         inner = self.attention_mix(self.attention_norm(h), context.edges)
         h = h + self._attend(inner, context.mask, context.rotary)
-        inner = self.mlp_mix(self.mlp_norm(h), context.edges)
-        inner = F.gelu(self.mlp_in(inner))
-        return h + self.dropout(self.mlp_out(inner))
+        return self.feed(h, self.mlp_mix(self.mlp_norm(h), context.edges))
 
     def _attend(self, h: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         B, L, H = h.shape

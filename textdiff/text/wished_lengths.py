@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from textdiff.text.language_model import CANDIDATES_AT_ONCE, DiffusionLM
+from textdiff.text.own_noise import OwnNoise, candidate_seeds
 from textdiff.text.plans import blank_plan, length_chances
-from textdiff.text.sampling import OwnNoise, Reader, Sampling, candidate_seeds
+from textdiff.text.sampling import Reader, Sampling
 from textdiff.text.wish import WEIGHTS, Wish
 
 
