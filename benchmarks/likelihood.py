@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from rivals import KINDS, Contender, charges, train_all
+from rivals import CHARGED, KINDS, Contender, charged_as, charges, train_all
 
 from textdiff.cli import run
 
@@ -65,13 +65,14 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     nats: dict[tuple[str, str], list[list[float]]] = {}
     for contender in tqdm(contenders, desc="charging", unit="model"):
-        own = charges(contender, [ids for texts in corpora.values() for ids, _ in texts], seed=contender.seed)
-        for name, part in parted(corpora, own, together=args.preset).items():
-            nats.setdefault((name, contender.kind), []).append(part)
+        texts = [ids for own in corpora.values() for ids, _ in own]
+        for kind, order in charged_as(contender).items():
+            own = charges(contender, texts, seed=contender.seed, order=order)
+            for name, part in parted(corpora, own, together=args.preset).items():
+                nats.setdefault((name, kind), []).append(part)
     if len(corpora) > 1:
         corpora[args.preset] = [text for texts in corpora.values() for text in texts]
     rows = [row(args, name, kind, corpora[name], each, certificate) for (name, kind), each in nats.items()]
-    add_ratios(rows)
     record(args.json, certificate, rows)
     sys.stdout.write(f"{table([shown(r) for r in rows])}\n\n{listing(certificate)}\n")
 
@@ -133,7 +134,8 @@ def row(
     mean = float(per_seed.mean())
     residual = each.mean(0) - mean * tokens
     half = 1.96 * math.sqrt((residual**2).sum() * len(texts) / (len(texts) - 1)) / tokens.sum()
-    facts = json.loads(Path(args.runs, args.preset, f"{kind}-0", "training.json").read_text(encoding="utf-8"))
+    folder = "textdiff" if kind in CHARGED else kind
+    facts = json.loads(Path(args.runs, args.preset, f"{folder}-0", "training.json").read_text(encoding="utf-8"))
     return {
         "corpus": name, "model": kind, "exact": kind == "autoregressive",
         "perplexity": math.exp(mean), "nats_per_token": mean, "ci95": [mean - half, mean + half],
@@ -146,10 +148,11 @@ def row(
 
 
 def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
-    """Perplexity over that of the autoregressive model on the same corpus, where there is one."""
-    exact = {r["corpus"]: r["perplexity"] for r in rows if r["exact"]}
+    """Perplexity over that of the autoregressive model on the same corpus and texts, where there is one."""
+    exact = {(r["corpus"], r["test_tokens"]): r["perplexity"] for r in rows if r["exact"]}
     for r in rows:
-        r["ratio_to_autoregressive"] = r["perplexity"] / exact[r["corpus"]] if r["corpus"] in exact else None
+        own = exact.get((r["corpus"], r["test_tokens"]))
+        r["ratio_to_autoregressive"] = None if own is None else r["perplexity"] / own
 
 
 def shown(r: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,12 +169,13 @@ def shown(r: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record(target: str, certificate: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows, in place of those of the same preset and model, beside those of others."""
+    """Write the rows, in place of those of the same preset and model, beside those of others; all get their ratios."""
     from textdiff.reports import read_figures, write_json
 
     before = {"rows": [], "certificates": {}, **read_figures(target)}
     new = {(r["preset"], r["model"]) for r in rows}
     kept = [r for r in before["rows"] if (r["preset"], r["model"]) not in new]
+    add_ratios([*kept, *rows])
     certificates = {**before["certificates"], rows[0]["preset"]: dict(certificate)}
     write_json({"certificates": certificates, "rows": [*kept, *rows]}, target)
 

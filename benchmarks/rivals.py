@@ -18,6 +18,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 LEVELS = 64  # noise levels, or sets of masked tokens, of each text
+ORDERS_DRAWN = 16  # random orders of each text, in each of which every token is charged
+CHARGED = {  # what a model that reads tokens in order is charged as -> the order in which they leave the noise
+    "textdiff": "blocks", "textdiff, left to right": "left", "textdiff, random order": "random",
+}  # fmt: skip
 KINDS = {  # model -> the command that trains it, before --preset, --output-dir, --data-dir and --seed
     "textdiff": [str(HERE.parent / "scripts" / "train.py"), "--use-cpu"],
     "autoregressive": [str(HERE / "autoregressive.py")],
@@ -88,13 +92,25 @@ def _check(contender: Contender, code: int) -> None:
         raise ValueError(f"Training {contender.folder} failed ({last[0]}): {log} has the rest.")
 
 
-def charges(contender: Contender, texts: Sequence[Sequence[int]], *, seed: int) -> list[float]:
+def charged_as(contender: Contender) -> dict[str, str | None]:
+    """The names under which a finished contender is charged, and the order of each; None = the model's only one."""
+    if contender.kind != "textdiff":
+        return {contender.kind: None}
+    from textdiff.text.loading import read_config
+
+    return dict(CHARGED) if read_config(contender.folder).get("reading_layers") else {"textdiff": None}
+
+
+def charges(
+    contender: Contender, texts: Sequence[Sequence[int]], *, seed: int, order: str | None = None
+) -> list[float]:
     """Nats of every text and its length: exact for the autoregressive model, an upper bound for the others.
 
     Args:
         contender: a finished one.
         texts: token ids, each within the model's window.
         seed: of the noise.
+        order: in which our tokens leave the noise (`scoring.BoundOptions`).
     """
     if contender.kind == "autoregressive":
         return autoregressive_charges(contender.folder, texts)
@@ -112,7 +128,9 @@ def charges(contender: Contender, texts: Sequence[Sequence[int]], *, seed: int) 
         lm = DiffusionLM.from_pretrained(contender.folder)
         counts, window = lm.length_counts, lm.window
         sized = [(list(ids), 1) for ids in texts]
-        nats = bound(lm.denoiser, lm.scheduler, sized, length_counts=counts, levels=LEVELS, seed=seed).nats
+        levels = LEVELS if order is None else ORDERS_DRAWN
+        own = {"levels": levels, "seed": seed, "order": order}
+        nats = bound(lm.denoiser, lm.scheduler, sized, length_counts=counts, **own).nats
     return [own + length_nats(counts, len(ids), window) for own, ids in zip(nats, texts, strict=True)]
 
 

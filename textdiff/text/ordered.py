@@ -20,7 +20,7 @@ from textdiff.text.transformer import BlockWeights, attention, rotary_angles, ro
 
 
 class Memory:
-    """What was computed of tokens that are clean, by name: [B, L + 1, ...] each; the last place is for padding.
+    """What was computed of tokens that are clean, by name, at L + 1 places each; the last one is for padding.
 
     Without positions (in training, where all are read at once) it keeps nothing and hands back what it is given.
     """
@@ -38,12 +38,21 @@ class Memory:
         return new
 
     def put(self, name: str, new: Tensor, at: Tensor | None) -> Tensor:
-        """Keep `new` [B, m, X] at positions `at` [B, m]; all that is kept under the name so far, [B, L + 1, X]."""
+        """Keep `new`, [B, m, X] or [B, heads, m, X], at positions `at` [B, m].
+
+        Returns:
+            all that is kept under the name so far, [B, L + 1, X] or [B, heads, L + 1, X].
+        """
         if at is None:
             return new
         if name not in self.kept:
-            self.kept[name] = new.new_zeros(len(new), self.length + 1, new.shape[-1])
-        return self.kept[name].scatter_(1, at[..., None].expand_as(new), new)
+            self.kept[name] = new.new_zeros(*new.shape[:-2], self.length + 1, new.shape[-1])
+        rows = torch.arange(len(at), device=at.device)[:, None]
+        if new.ndim == 3:
+            self.kept[name][rows, at] = new
+        else:
+            self.kept[name][rows, :, at] = new.transpose(1, 2)
+        return self.kept[name]
 
 
 class View(NamedTuple):
@@ -58,11 +67,8 @@ class View(NamedTuple):
         """States [B, L, H] of the left and right neighbours, [B, m, H] each; whatever stands there beyond an edge."""
         if self.at is None:
             return F.pad(states, (0, 0, 1, 0))[:, :-1], F.pad(states, (0, 0, 0, 1))[:, 1:]
-        last = states.shape[1] - 1
-        left, right = (self.at - 1).clamp(min=0), (self.at + 1).clamp(max=last)
-        width = states.shape[-1]
-        before, behind = (states.gather(1, side[..., None].expand(-1, -1, width)) for side in (left, right))
-        return before, behind
+        rows = torch.arange(len(states), device=states.device)[:, None]
+        return states[rows, (self.at - 1).clamp(min=0)], states[rows, (self.at + 1).clamp(max=states.shape[1] - 1)]
 
 
 class OrderedBlock(BlockWeights):
@@ -70,16 +76,12 @@ class OrderedBlock(BlockWeights):
 
     def heads_of(self, x: Tensor) -> Tensor:
         """[B, m, H] -> [B, heads, m, head_dim]."""
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, x.shape[2] // self.heads).transpose(1, 2)
 
-    def project(self, h: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Queries, and keys beside values, of mixed states [B, m, H]: [B, m, H] and [B, m, 2 H], turned by position."""
-        q, k, v = self.qkv(h).chunk(3, dim=-1)
-        q, k = (
-            rotate(norm(self.heads_of(x)), rotary).to(v.dtype).transpose(1, 2).flatten(2)
-            for norm, x in ((self.query_norm, q), (self.key_norm, k))
-        )
-        return q, torch.cat([k, v], dim=-1)
+    def project(self, h: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of mixed states [B, m, H], turned by position: [B, heads, m, head_dim] each."""
+        q, k, v = (self.heads_of(part) for part in self.qkv(h).chunk(3, dim=-1))
+        return rotate(self.query_norm(q), rotary).to(v.dtype), rotate(self.key_norm(k), rotary).to(v.dtype), v
 
     def finish(self, h: Tensor, attended: Tensor) -> Tensor:
         """Add what was attended to, [B, heads, m, head_dim], to h [B, m, H]."""
@@ -93,20 +95,21 @@ class ReadingBlock(OrderedBlock):
         """h: [B, m, H], tokens not yet read; `name` of what is kept."""
         states = self.attention_norm(h)
         beside = view.neighbours(memory.put(f"{name} attention", states, view.at))
-        q, pair = self.project(self.attention_mix.add(states, beside, view.edges), view.rotary)
-        k, v = memory.put(f"{name} pairs", pair, view.at).chunk(2, dim=-1)
-        h = self.finish(h, attention(self.heads_of(q), self.heads_of(k), self.heads_of(v), view.mask))
+        q, k, v = self.project(self.attention_mix.add(states, beside, view.edges), view.rotary)
+        k, v = memory.put(f"{name} keys", k, view.at), memory.put(f"{name} values", v, view.at)
+        h = self.finish(h, attention(q, k, v, view.mask))
         states = self.mlp_norm(h)
         beside = view.neighbours(memory.put(f"{name} mlp", states, view.at))
         return self.feed(h, self.mlp_mix.add(states, beside, view.edges))
 
 
 class Offer(NamedTuple):
-    """What an asking block needs of the clean tokens, [B, L, ...] each."""
+    """What an asking block needs of the clean tokens."""
 
-    attention: Tensor
-    pairs: Tensor
-    mlp: Tensor
+    attention: Tensor  # [B, L, H]
+    mlp: Tensor  # [B, L, H]
+    keys: Tensor  # [B, heads, L, head_dim]
+    values: Tensor  # [B, heads, L, head_dim]
 
 
 class AskingBlock(OrderedBlock):
@@ -114,27 +117,26 @@ class AskingBlock(OrderedBlock):
 
     def offer(self, clean: Tensor, view: View, memory: Memory, name: str) -> Offer:
         """Read the last states of clean tokens, [B, m, H], for questions to come."""
-        states = self.attention_norm(clean)
-        pairs = self.project(states, view.rotary)[1]
-        parts = (("attention", states), ("pairs", pairs), ("mlp", self.mlp_norm(clean)))
-        return Offer(*(memory.put(f"{name} {part}", value, view.at) for part, value in parts))
+        states, H = self.attention_norm(clean), clean.shape[-1]
+        k, v = F.linear(states, self.qkv.weight[H:], self.qkv.bias[H:]).chunk(2, dim=-1)
+        v = self.heads_of(v)
+        k = rotate(self.key_norm(self.heads_of(k)), view.rotary).to(v.dtype)
+        parts = (states, self.mlp_norm(clean), k, v)
+        return Offer(*(memory.put(f"{name} {i}", part, view.at) for i, part in enumerate(parts)))
 
     def forward(self, h: Tensor, view: View, offer: Offer) -> Tensor:
         """h: [B, m, H], questions."""
         mixed = self.attention_mix.add(self.attention_norm(h), view.neighbours(offer.attention), view.edges)
-        q, own = self.project(mixed, view.rotary)
-        h = self.finish(h, self._attend(q, own, offer.pairs, view.mask))
+        h = self.finish(h, self._attend(*self.project(mixed, view.rotary), offer, view.mask))
         return self.feed(h, self.mlp_mix.add(self.mlp_norm(h), view.neighbours(offer.mlp), view.edges))
 
-    def _attend(self, q: Tensor, own: Tensor, pairs: Tensor, mask: Tensor) -> Tensor:
-        """Attention to clean tokens [B, L, 2 H] and to one's own pair [B, m, 2 H]."""
-        q, own_k, own_v = (self.heads_of(part) for part in (q, *own.chunk(2, dim=-1)))
-        k, v = (self.heads_of(part) for part in pairs.chunk(2, dim=-1))
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, offer: Offer, mask: Tensor) -> Tensor:
+        """Attention of questions to clean tokens and each to itself; q, k, v: [B, heads, m, head_dim]."""
         scale = q.shape[-1] ** -0.5
-        scores = (q @ k.transpose(-1, -2) * scale).masked_fill(~mask, float("-inf"))
-        itself = (q * own_k).sum(-1, keepdim=True) * scale
+        scores = (q @ offer.keys.transpose(-1, -2) * scale).masked_fill(~mask, float("-inf"))
+        itself = (q * k).sum(-1, keepdim=True) * scale
         weights = torch.softmax(torch.cat([scores, itself], dim=-1), dim=-1)
-        return weights[..., :-1] @ v + weights[..., -1:] * own_v
+        return weights[..., :-1] @ offer.values + weights[..., -1:] * v
 
 
 class OrderedTransformer(nn.Module):

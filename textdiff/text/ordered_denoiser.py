@@ -110,6 +110,8 @@ class OrderedDenoiser(TextDenoiser):
         memory: Memory | None,
     ) -> Tensor:  # fmt: skip
         """The network's logits at the N positions `asked`, bool [B, L], given those `clean`; [N, V]."""
+        if not asked.any():
+            return self.head.weight.new_zeros(0, self.config.vocab_size)
         memory = Memory(clean.shape[1]) if memory is None else memory
         (fresh, _), (at, real) = chosen_places(memory.unread(clean)), chosen_places(asked)
         places, position = self._places(attention_mask, known)
