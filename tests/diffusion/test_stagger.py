@@ -7,7 +7,7 @@ import torch
 
 from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import order_of, own_times, starts_of, wait_of
+from textdiff.diffusion.stagger import order_of, own_times, ranks_of, starts_of, stride_times, wait_of
 
 CURVE = Scheduler.adaptive([5.0, 1.0, -6.0])
 
@@ -125,3 +125,42 @@ def test_an_element_that_waits_does_not_move() -> None:
         torch.testing.assert_close(half[:, 1], x[:, 1], msg=name)
         torch.testing.assert_close(states[-1].x[:, 0], half[:, 0], msg=name)
         assert not torch.allclose(half[:, 0], x[:, 0])
+
+
+def test_orders_from_left_to_right_by_tokens_and_by_blocks() -> None:
+    group = torch.tensor([[1] * 8 + [2] * 3])
+    free = torch.tensor([[True, True, False, True, True, True, False, True, True, True, True]])
+    noise = torch.tensor([[0.4, 0.3, 0.0, 0.2, 0.1, 0.9, 0.0, 0.5, 0.3, 0.2, 0.1]])
+    left = ranks_of(order_of("left", noise, group, free), group, free)
+    assert left.tolist() == [[3, 4, 1, 5, 6, 7, 2, 8, 1, 2, 3]]  # given ones first
+    blocks = ranks_of(order_of("blocks", noise, group, free), group, free)
+    assert blocks.tolist() == [[6, 5, 1, 4, 3, 8, 2, 7, 3, 2, 1]]  # the first four of six free ones, then two
+    assert ranks_of(noise, group * 0, free).tolist() == [[0] * 11]
+
+
+def test_blocks_are_drawn_at_random_within() -> None:
+    noise = torch.rand(3000, 6, generator=torch.Generator().manual_seed(0))
+    group, free = torch.ones(3000, 6, dtype=torch.long), torch.ones(3000, 6, dtype=torch.bool)
+    rank = ranks_of(order_of("blocks", noise, group, free), group, free)
+    assert (rank[:, :4].sort(1).values == torch.arange(1, 5)).all() and (rank[:, 4:] > 4).all()
+    assert len(rank.unique(dim=0)) == 24 * 2
+
+
+def test_the_usual_order_stands_where_there_is_a_step_for_each() -> None:
+    noise = torch.rand(1, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    group, free = torch.ones(1, 6, dtype=torch.long), torch.ones(1, 6, dtype=torch.bool)
+    assert order_of("spread", noise, group, free, steps=6, usual="left").argsort().tolist() == [[0, 1, 2, 3, 4, 5]]
+    assert order_of("spread", noise, group, free, steps=6).equal(noise)
+    spread = order_of("spread", noise, group, free, steps=5, usual="left").argsort()[0]
+    assert abs(spread[0] - spread[1]) > 1
+
+
+@pytest.mark.parametrize(("count", "steps"), [(1, 1), (5, 5), (7, 3), (3, 16), (32, 16), (64, 1)])
+def test_every_element_leaves_in_one_whole_stride_evenly_filled(count: int, steps: int) -> None:
+    start = torch.arange(count, dtype=torch.float64)[None] / max(1, count - 1)
+    grid = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    own = torch.stack([stride_times(t[None, None], start, torch.tensor([[float(count)]]), steps)[0] for t in grid])
+    assert own[0].all() and not own[-1].any() and set(own.unique().tolist()) <= {0.0, 1.0}
+    assert (own[:-1] >= own[1:]).all() and (own[:, :-1] <= own[:, 1:]).all()  # none comes back, the first leave first
+    leaving = (own[:-1] - own[1:]).sum(1)
+    assert leaving.max() - leaving.min() <= 1

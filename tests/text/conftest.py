@@ -8,8 +8,9 @@ import torch
 
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.classifier import TextClassifier
-from textdiff.text.denoiser import DenoiserConfig, TextDenoiser
+from textdiff.text.denoiser import DenoiserConfig
 from textdiff.text.language_model import DiffusionLM
+from textdiff.text.ordered_denoiser import make_denoiser
 from textdiff.text.tokenizer import train_bpe, train_word_level
 
 SENTENCES = ["The little dog ran home.", "A cat sat on the mat, and it was happy.", "We saw the big red sun."] * 9
@@ -20,7 +21,7 @@ def untrained(tokenizer, **shape) -> DiffusionLM:
     torch.manual_seed(0)
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     shape = {"max_position_embeddings": 24, **small, **shape}
-    denoiser = TextDenoiser(DenoiserConfig(vocab_size=tokenizer.get_vocab_size(), **shape))
+    denoiser = make_denoiser(DenoiserConfig(vocab_size=tokenizer.get_vocab_size(), **shape))
     for parameter in denoiser.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     counts = [0, 0, 0, 0, 5, 5, 5, 5]
@@ -37,6 +38,17 @@ def bpe_lm() -> DiffusionLM:
 def word_lm() -> DiffusionLM:
     """Word-level vocabulary, window of 24 tokens."""
     return untrained(train_word_level(SENTENCES, min_count=1))
+
+
+@pytest.fixture(scope="session")
+def ordered_lm() -> DiffusionLM:
+    """Word-level vocabulary; clean tokens are read in order. What it says of a token depends on those before it."""
+    lm = untrained(train_word_level(SENTENCES, min_count=1), reading_layers=1, stagger=1.0)
+    with torch.no_grad():
+        for parameter in lm.denoiser.parameters():
+            parameter += 0.15 * torch.randn_like(parameter)
+    lm.scheduler = Scheduler.adaptive([5.0, -6.0])
+    return lm
 
 
 @pytest.fixture(scope="session")

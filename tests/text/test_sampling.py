@@ -8,8 +8,8 @@ import torch
 from textdiff.diffusion.samplers import SAMPLERS
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.own_noise import OwnNoise
-from textdiff.text.plans import blank_plan
-from textdiff.text.sampling import Reader, Sampling
+from textdiff.text.plans import barred_tokens, blank_plan
+from textdiff.text.sampling import TEXT_SAMPLERS, Reader, Sampling
 
 CHANCES = (0.55, 0.3, 0.15)
 
@@ -156,3 +156,39 @@ def test_a_seed_out_of_range_is_one_sentence(seed: int) -> None:
     assert Sampling(seed=2**63 - 1).pick_seed() == 2**63 - 1
     with pytest.raises(ValueError, match=rf"^The seed is {seed}: it must be at least 0 and below 2\*\*63.$"):
         Sampling(seed=seed)
+
+
+def test_texts_read_in_order_are_drawn_with_the_chances_that_they_are_charged_with(ordered_lm: DiffusionLM) -> None:
+    """Two words from left to right: the chances of the second, summed over the first, against 6,000 draws."""
+    denoiser, V = ordered_lm.denoiser, ordered_lm.denoiser.config.vocab_size
+    ids = torch.stack([torch.arange(V), torch.zeros(V, dtype=torch.long)], dim=1)
+    rank, ones = torch.tensor([[1, 2]]).expand(V, 2), torch.ones(V, 2, dtype=torch.long)
+    with torch.no_grad():
+        logits = denoiser.predict(denoiser.lessons(ids, ones, ones == 0, rank))
+    bars = barred_tokens([blank_plan(2)], ordered_lm.vocabulary)
+    first, second = logits.masked_fill(bars, -torch.inf).softmax(-1).unbind(1)
+    expected = (first[0][:, None] * second).sum(0)
+    drawn = torch.zeros(V)
+    for text in ordered_lm.generate(6000, length=2, num_inference_steps=5, temperature=1.0, seed=0):
+        drawn[ordered_lm.vocabulary.encode(text)[1]] += 1 / 6000
+    torch.testing.assert_close(drawn, expected, atol=0.025, rtol=0)
+    assert (first[0] - expected).abs().max() > 0.05  # or the test could not fail
+
+
+@pytest.mark.parametrize("sampler", TEXT_SAMPLERS)
+@pytest.mark.parametrize("steps", [3, 16])
+def test_what_does_not_move_need_not_be_read(ordered_lm: DiffusionLM, sampler: str, steps: int) -> None:
+    """The end alone, for which only moving tokens are asked, is the end of the walk that shows every guess."""
+    options = {"num_inference_steps": steps, "seed": 1, "length": 9, "sampler": sampler}
+    *_, last = ordered_lm.generate_steps(3, **options)
+    assert ordered_lm.generate(3, **options) == last
+    assert ordered_lm.generate(1, **options) == last[:1]
+
+
+def test_given_text_is_read_before_blanks(ordered_lm: DiffusionLM) -> None:
+    """What stands right of a blank changes what is drawn in it."""
+    options = {"num_samples": 40, "num_inference_steps": 4, "seed": 0, "temperature": 1.0}
+    fills = [
+        [found.fills for found in ordered_lm.infill(f"The [MASK:2] {end}", **options)] for end in ("cat sat", "sun.")
+    ]
+    assert fills[0] != fills[1]

@@ -29,6 +29,22 @@ def own_times(t: Tensor, start: Tensor, wait: Tensor) -> Tensor:
     return ((1 + wait) * t - wait * (1 - start)).clamp(0.0, 1.0)
 
 
+def stride_times(t: Tensor, start: Tensor, count: Tensor, steps: int) -> Tensor:
+    """Own times on an even grid of the clock where every element leaves the noise in one whole stride, 1 or 0.
+
+    As many elements leave in each stride, to one, and no two in the same where there are strides enough.
+
+    Args:
+        t: the clock, i / steps, broadcastable to `start`.
+        start: as in `own_times`.
+        count: elements of the group.
+        steps: strides.
+    """
+    turn = (start * (count - 1).clamp(min=0)).round()
+    stride = (turn * steps / count.clamp(min=1)).floor()
+    return (stride >= (steps * (1 - t)).round()).double()
+
+
 def wait_of(
     stagger: float | Tensor, count: Tensor, *, steps: int | None = None, steps_of_a_way: int = STEPS_OF_A_WAY
 ) -> Tensor:
