@@ -7,8 +7,8 @@ r"""Infilling on held-out sentences, one random span of 1 to 5 words blanked, be
 
 The judge is a causal language model trained on the same text. It charges every filled text, and writes one
 row itself: its own continuation of the left part, which does not see the right one. --middle adds an autoregressive
-model trained to fill middles, --masked a masked diffusion model, each of them as large as ours. A second table parts
-the sources by the words of the blank.
+model trained to fill middles, --masked a masked diffusion model, each of them as large as ours; --rivals-from takes
+what they wrote from an earlier file. A second table parts the sources by the words of the blank.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--middle", help="folder of an autoregressive model trained with --fill-in-the-middle")
     add("--masked", help="folder of a masked diffusion model")
+    add("--rivals-from", metavar="JSON", help="take the others' fills of the same blanks from an earlier file")
     add("--n", type=int, default=200, help="sentences of each source (default: 200)")
     add(
         "--candidates",
@@ -80,7 +81,8 @@ def main(argv: list[str] | None = None) -> None:
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
         sources=args.source, n=args.n, held_out_only=args.held_out or None,
         **sampling_facts(args), nfe=args.steps + 1, seed=args.seed,
-        candidates=args.candidates, middle=args.middle, masked=args.masked, training_files=args.training_files,
+        candidates=args.candidates, middle=args.middle, masked=args.masked, rivals_from=args.rivals_from,
+        training_files=args.training_files,
     )  # fmt: skip
     results: dict[str, Any] = {}
     for name, items in sources.items():
@@ -121,7 +123,7 @@ def measure(
     with tqdm(total=2 * len(args.candidates) * len(items), desc=name, unit="text", file=sys.stderr) as bar:
         for candidates in args.candidates:
             fillers |= diffusion_fillers(model, num_samples=candidates, tick=bar.update, **options)
-        others = written(args, items)
+        others = {**written_before(args.rivals_from, name, items), **written(args, items)}
         rows, filled = compare_fillers(
             items, fillers, judge, model.vocabulary, counts, written=others,
             temperature=args.temperature, seed=args.seed,
@@ -146,6 +148,23 @@ def written(args: argparse.Namespace, items: list[Item]) -> dict[str, list[str]]
                     args.middle, items, seed=args.seed, length_given=given, temperature=temperature
                 )
     return found
+
+
+def written_before(file: str | None, name: str, items: list[Item]) -> dict[str, list[str]]:
+    """What masked diffusion and fill-in-the-middle wrote into the same blanks, as an earlier file has it.
+
+    Raises:
+        ValueError: if its blanks are others.
+    """
+    from textdiff.reports import read_figures
+
+    if file is None:
+        return {}
+    filled = read_figures(file).get("sources", {}).get(name, {}).get("filled", [])
+    if [item.free for item in items] != [one["blank"] for one in filled]:
+        raise ValueError(f"{file} has other blanks of {name}: give the --n, --seed and --source that it was made with.")
+    rivals = [filler for filler in filled[0] if filler.startswith(("masked diffusion", "fill in the middle"))]
+    return {filler: [one[filler] for one in filled] for filler in rivals}
 
 
 def by_words(items: list[Item], filled: list[dict[str, str]], judge: Any) -> list[dict[str, Any]]:

@@ -175,7 +175,7 @@ def record(target: str, certificate: Mapping[str, Any], rows: Sequence[Mapping[s
     before = {"rows": [], "certificates": {}, **read_figures(target)}
     new = {(r["preset"], r["model"]) for r in rows}
     kept = [r for r in before["rows"] if (r["preset"], r["model"]) not in new]
-    add_ratios([*kept, *rows])
+    add_ratios([r for r in (*kept, *rows) if r["preset"] == rows[0]["preset"]])
     certificates = {**before["certificates"], rows[0]["preset"]: dict(certificate)}
     write_json({"certificates": certificates, "rows": [*kept, *rows]}, target)
 

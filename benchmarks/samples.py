@@ -10,7 +10,8 @@ All rows have equally many texts. Real text is cut into pieces as in training an
 the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower
 entropy than real text's is dull, not good: so perplexity is read at real text's entropy between the temperatures of
 a sweep, and divided by that of the judge's own samples. --masked adds masked diffusion, in its own random order
-of tokens and in ours. mmd is the squared maximum mean discrepancy over character trigrams from other real text.
+of tokens and in ours; --rivals-from takes its texts from an earlier file. mmd is the squared maximum mean discrepancy
+over character trigrams from other real text.
 Besides the tables: a plot of perplexity against entropy, beside the JSON file.
 """
 
@@ -33,7 +34,7 @@ from textdiff.cli import run
 if TYPE_CHECKING:
     from textdiff.text.sampling import Options
 
-Drawing = Callable[[], tuple[list[str], float]]  # -> texts, seconds
+Drawing = Callable[[], tuple[list[str], float | None]]  # -> texts, seconds
 Drawn = tuple[dict[str, Any], list[str]]  # a row of the table, its texts
 SHOWN = (
     "texts", "steps", "temperature", "judge_perplexity", "judge_nats_per_token", "judge_left_out",
@@ -58,6 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.9], help="default: 0.5 0.7 0.9")
     add("--orders", nargs="+", default=["spread"], help="in which tokens leave the noise: spread (default), random")
     add("--masked", help="folder of a masked diffusion model (benchmarks/masked.py) to stand beside")
+    add("--rivals-from", metavar="JSON", help="take masked diffusion's texts from an earlier file, and judge them anew")
     add("--num-samples", type=int, default=200, help="texts of each row (default: 200)")
     add("--seed", type=int, default=0, help="of all texts (default: 0)")
     add("--json", default="benchmarks/results/samples.json", help="all figures and texts; the plot goes beside it")
@@ -81,15 +83,16 @@ def main(argv: list[str] | None = None) -> None:
         )
     settings = check_settings(args)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
-    masked = masked_model(args.masked)
+    masked, known = masked_model(args.masked), rivals_from(args.rivals_from, args.num_samples)
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
         real=args.real, n=args.num_samples, seed=args.seed,
-        held_out_only=args.held_out or None, training_files=args.training_files, nfe="steps + 1",
+        held_out_only=args.held_out or None, rivals_from=args.rivals_from, training_files=args.training_files,
+        nfe="steps + 1",
     )  # fmt: skip
     sets, others = reference_sets(args, model, judge)
     rows = [row for row, _ in sets]
-    for drawn, setting in drawings(args, model, masked, settings):
+    for drawn, setting in [*drawings(args, model, masked, settings), *known]:
         sets.append(measured(setting, *drawn(), judge))
         rows.append(sets[-1][0])
         save(args.json, certificate, sets)
@@ -140,6 +143,26 @@ def drawings(
     for order, steps, temperature in rivals:
         own: Options = {"order": order, "num_inference_steps": steps, "temperature": temperature}
         yield partial(draw_masked, args, *masked, own), labels("mdlm", "random", own)
+
+
+def rivals_from(file: str | None, count: int) -> list[tuple[Drawing, dict[str, Any]]]:
+    """Masked diffusion's texts in a file of this script, as if drawn now.
+
+    Raises:
+        ValueError: if the file has none, or not as many texts a row.
+    """
+    from textdiff.reports import read_figures
+
+    if file is None:
+        return []
+    names = ("texts", "steps", "nfe", "temperature", "seconds")
+    rows = [row for row in read_figures(file).get("rows", []) if str(row.get("texts")).startswith("mdlm")]
+    if not rows or any(len(row["samples"]) != count for row in rows):
+        raise ValueError(f"{file} has no rows of masked diffusion with {count} texts each: give --masked instead.")
+    return [
+        (partial(lambda texts: (texts, None), row["samples"]), {name: row[name] for name in names if name in row})
+        for row in rows
+    ]
 
 
 def labels(name: str, usual: str, setting: Options) -> dict[str, Any]:

@@ -82,6 +82,11 @@ def find_teacher(args: argparse.Namespace) -> Path:
     config = read_config(folder)
     if not config.get("categorical", True):
         raise ValueError(f"{folder} has the recipe diffusion_lm: only a model with a bound can be distilled.")
+    if config.get("reading_layers"):
+        raise ValueError(
+            f"The model in {folder} reads clean tokens in order, and one call says all it knows: there is no second "
+            "step to learn. Distil a model with reading_layers=0."
+        )
     read_denoiser(folder, config)
     if output.resolve() == folder.resolve():
         raise ValueError(f"--output-dir {output} is the teacher's own folder: name another.")

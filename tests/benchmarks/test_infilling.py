@@ -42,3 +42,18 @@ def test_a_table_for_each_source(load, tmp_path, capsys):
 def test_what_is_refused(load, line, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load("infilling").main([*NEEDED.split(), *line.split()])
+
+
+def test_rivals_fills_of_the_same_blanks_come_from_an_earlier_file(load, tmp_path):
+    infilling, before, out = load("infilling"), tmp_path / "before.json", tmp_path / "after.json"
+    line = f"{NEEDED} --source a=real.txt --n 3 --steps 1 --json"
+    infilling.main([*line.split(), str(before)])
+    found = json.loads(before.read_text())
+    for one in found["sources"]["a"]["filled"]:
+        one["masked diffusion, length given"] = one["original"]
+    before.write_text(json.dumps(found))
+    infilling.main([*line.split(), str(out), "--rivals-from", str(before)])
+    rows = {row["filler"]: row for row in json.loads(out.read_text())["sources"]["a"]["rows"]}
+    assert rows["masked diffusion, length given"]["exact_match"] == 1 and len(rows) == 6
+    with pytest.raises(ValueError, match="has other blanks of a"):
+        infilling.main([*line.replace("--n 3", "--n 2").split(), str(out), "--rivals-from", str(before)])

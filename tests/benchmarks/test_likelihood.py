@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,24 @@ def test_all_four_pay_for_the_same_texts(load, toy, capsys):
         assert r["ratio_to_autoregressive"] == pytest.approx(r["perplexity"] / rows["autoregressive"]["perplexity"])
         assert r["tokens_seen"] > 0 and r["seeds"] == 1 and r["seed_sd"] is None
     assert "| toy" in capsys.readouterr().out
+
+
+def test_a_model_that_reads_in_order_is_charged_in_three(load, toy, monkeypatch):
+    likelihood = load("likelihood")
+    shape = {**SHAPE, "num_hidden_layers": 2, "reading_layers": 1, "stagger": 1.0}
+    monkeypatch.setitem(PRESETS, "toy", replace(PRESETS["toy"], model=shape))
+    for kind in ("textdiff", "autoregressive"):
+        finish(toy, kind, 0)
+    target = toy / "table.json"
+    places = ["--data-dir", str(toy), "--runs", str(toy / "runs"), "--json", str(target)]
+    likelihood.main(["--preset", "toy", "--seeds", "1", "--models", "autoregressive", *places])
+    likelihood.main(["--preset", "toy", "--seeds", "1", "--models", "textdiff", *places])
+    rows = {r["model"]: r for r in json.loads(target.read_text())["rows"]}
+    assert list(rows) == ["autoregressive", "textdiff", "textdiff, left to right", "textdiff, random order"]
+    for r in rows.values():
+        assert r["ratio_to_autoregressive"] == pytest.approx(r["perplexity"] / rows["autoregressive"]["perplexity"])
+    assert rows["textdiff"]["nats_per_token"] == pytest.approx(rows["textdiff, random order"]["nats_per_token"], rel=0.05)
+    assert len({r["nats_per_token"] for r in rows.values()}) > 2  # texts of four tokens are one block
 
 
 def test_figures_of_seeds_are_means_and_their_spread(load, tmp_path):

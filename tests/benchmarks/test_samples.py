@@ -68,3 +68,20 @@ def test_masked_diffusion_stands_beside_the_samplers(load, place, tmp_path):
     assert all(len(row["samples"]) == 3 and row["judge_perplexity"] > 1 for row in rows)
     with pytest.raises(ValueError, match="holds no masked-diffusion model"):
         samples.main([*NEEDED.split(), "--num-samples", "2", "--masked", "judge", "--json", str(out)])
+
+
+def test_rivals_are_judged_anew_from_an_earlier_file(load, tmp_path):
+    before, out = tmp_path / "before.json", tmp_path / "samples.json"
+    texts = ["The dog sat.", "We saw it.", "A cat."]
+    rival = {"texts": "mdlm", "steps": 2, "nfe": 2, "temperature": 0.9, "judge_perplexity": 1.0, "samples": texts}
+    before.write_text(json.dumps({"rows": [{"texts": "ddpm", "steps": 1, "samples": texts}, rival]}))
+    line = f"{NEEDED} --steps 1 --samplers ddpm --temperatures 1 --num-samples 3 --json {out} --rivals-from {before}"
+    samples = load("samples")
+    samples.main(line.split())
+    last = json.loads(out.read_text())["rows"][-1]
+    assert (last["texts"], last["temperature"], last["samples"]) == ("mdlm", 0.9, texts)
+    assert last["judge_perplexity"] > 1
+    for wrong in ("rows", "nothing"):
+        before.write_text(json.dumps({wrong: [{**rival, "samples": texts[:2]}]}))
+        with pytest.raises(ValueError, match="no rows of masked diffusion with 3 texts each"):
+            samples.main(line.split())

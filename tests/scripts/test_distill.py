@@ -238,6 +238,13 @@ def test_a_model_without_a_bound_is_refused(teacher, texts, tmp_path, capsys):
     assert "has the recipe diffusion_lm: only a model with a bound can be distilled." in said
 
 
+def test_a_model_that_reads_in_order_has_nothing_to_distil(teacher, texts, tmp_path, capsys):
+    config = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "reading_layers": 1}), encoding="utf-8")
+    said = refusal(capsys, command(tmp_path, texts, tmp_path / "student"))
+    assert "one call says all it knows: there is no second step to learn." in said
+
+
 def test_the_output_folder_must_be_its_own(teacher, unbroken, texts, tmp_path, capsys):
     assert "is the teacher's own folder" in refusal(capsys, command(teacher, texts, teacher))
     (tmp_path / "file").write_text("")

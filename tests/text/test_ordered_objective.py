@@ -75,7 +75,7 @@ def test_word_vectors_and_network_learn(model) -> None:
     model.train()
     loss = model(rows_of(model).input_ids, sample_index=torch.arange(ROWS)).loss
     loss.backward()
-    silent = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    silent = [name for name, own in model.named_parameters() if own.grad is None or not own.grad.any()]
     model.zero_grad()
     model.eval()
     assert not silent
