@@ -10,8 +10,8 @@ All rows have equally many texts. Real text is cut into pieces as in training an
 the model draws; the judge's own samples are drawn at temperature 1. A row with lower perplexity and lower
 entropy than real text's is dull, not good: so perplexity is read at real text's entropy between the temperatures of
 a sweep, and divided by that of the judge's own samples. --masked adds masked diffusion, in its own random order
-of tokens and in ours; --rivals-from takes its texts from an earlier file. mmd is the squared maximum mean discrepancy
-over character trigrams from other real text.
+of tokens and in two of ours; --rivals-from takes its texts from an earlier file. mmd is the squared maximum mean
+discrepancy over character trigrams from other real text.
 Besides the tables: a plot of perplexity against entropy, beside the JSON file.
 """
 
@@ -57,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, nargs="+", default=[8, 16, 32, 64], help="denoising steps (default: 8 16 32 64)")
     add("--samplers", nargs="+", default=["categorical", "ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all five")
     add("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.9], help="default: 0.5 0.7 0.9")
-    add("--orders", nargs="+", default=["spread"], help="in which tokens leave the noise: spread (default), random")
+    add("--orders", nargs="+", default=[None], help="in which tokens leave the noise (default: the model's own)")
     add("--masked", help="folder of a masked diffusion model (benchmarks/masked.py) to stand beside")
     add("--rivals-from", metavar="JSON", help="take masked diffusion's texts from an earlier file, and judge them anew")
     add("--num-samples", type=int, default=200, help="texts of each row (default: 200)")
@@ -136,10 +136,10 @@ def masked_model(folder: str | None) -> Any:
 def drawings(
     args: argparse.Namespace, model: Any, masked: Any, settings: Sequence[Options]
 ) -> Iterator[tuple[Drawing, dict[str, Any]]]:
-    """How to draw each row of the sweep, and its labels; masked diffusion's last, in MDLM's order and in ours."""
+    """How to draw each row of the sweep, and its labels; masked diffusion's last, in MDLM's order and in others."""
     for setting in settings:
-        yield partial(draw, args, model, setting), labels(setting["sampler"], "spread", setting)
-    rivals = product(["random", "spread"], args.steps, args.temperatures) if masked else []
+        yield partial(draw, args, model, setting), labels(setting["sampler"], None, setting)
+    rivals = product(["random", "spread", "stretches"], args.steps, args.temperatures) if masked else []
     for order, steps, temperature in rivals:
         own: Options = {"order": order, "num_inference_steps": steps, "temperature": temperature}
         yield partial(draw_masked, args, *masked, own), labels("mdlm", "random", own)
@@ -165,7 +165,7 @@ def rivals_from(file: str | None, count: int) -> list[tuple[Drawing, dict[str, A
     ]
 
 
-def labels(name: str, usual: str, setting: Options) -> dict[str, Any]:
+def labels(name: str, usual: str | None, setting: Options) -> dict[str, Any]:
     """What a row is of; the order stands in the name where it is not the usual one."""
     order, steps = setting["order"], setting["num_inference_steps"]
     return {

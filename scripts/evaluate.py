@@ -65,10 +65,9 @@ def task_bound(args: argparse.Namespace) -> Report:
 
     model = load_model(args)
     texts = cut_file(args, model)
-    order = None if args.order == "spread" else args.order  # the default is the model's own
-    calls = calls_of(model.denoiser, len(texts), levels=args.levels, order=order)
+    calls = calls_of(model.denoiser, len(texts), levels=args.levels, order=args.order)
     with progress(calls, "call") as bar, on_every_call(model.denoiser.transformer, bar.update):
-        found = model.score(texts, levels=args.levels, seed=args.seed, order=order)
+        found = model.score(texts, levels=args.levels, seed=args.seed, order=args.order)
     return {
         "n": len(texts), "tokens": found.tokens, "bytes": found.bytes,
         "bound_nats_per_token": found.nats_per_token, "95_percent_interval": found.nats_per_token_interval,

@@ -22,7 +22,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
         ("text_to_text.py", ["--preset", "simplify", "--test", "tatoeba"], "has no test 'tatoeba': choose held-out"),
         ("text_to_text.py", ["--preset", "de-en", "--limit", "0"], "--limit is 0"),
         ("text_to_text.py", ["--preset", "de-en", "--source-guidance", "nan"], "--source-guidance is nan"),
-        ("text_to_text.py", ["--preset", "de-en", "--order", "sideways"], "choose spread, left, blocks, random"),
+        ("text_to_text.py", ["--preset", "de-en", "--order", "sideways"], "choose stretches, spread, left, blocks"),
         ("text_to_text.py", ["--preset", "de-en", "--json", "t.json"], "No model in runs/de-en: train it"),
         ("encoder_decoder.py", ["--preset", "english", "--output-dir", "out"], "choose one of de-en, paraphrase"),
         ("autoregressive.py", ["--preset", "de-en", "--output-dir", "out"], "does not train on the data of preset"),

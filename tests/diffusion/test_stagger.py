@@ -146,13 +146,26 @@ def test_blocks_are_drawn_at_random_within() -> None:
     assert len(rank.unique(dim=0)) == 24 * 2
 
 
-def test_the_usual_order_stands_where_there_is_a_step_for_each() -> None:
+def test_stretches_go_from_left_to_right_side_by_side() -> None:
+    noise = torch.rand(1, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    group, free = torch.ones(1, 8, dtype=torch.long), torch.ones(1, 8, dtype=torch.bool)
+    free[0, 3] = False
+
+    def order(steps: int) -> list[int]:
+        return order_of("stretches", noise, group, free, steps=steps)[free].argsort().tolist()
+
+    assert order(0) == order(7) == [0, 1, 2, 3, 4, 5, 6]
+    assert order(4) == order(6) == [0, 4, 1, 5, 2, 6, 3]  # two stretches, of four and of three
+    assert order(3) == [0, 3, 5, 1, 4, 6, 2]
+    assert order(1) == [0, 1, 2, 3, 4, 5, 6]  # all at once
+
+
+def test_where_there_is_a_step_for_each_spread_is_random() -> None:
     noise = torch.rand(1, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     group, free = torch.ones(1, 6, dtype=torch.long), torch.ones(1, 6, dtype=torch.bool)
-    assert order_of("spread", noise, group, free, steps=6, usual="left").argsort().tolist() == [[0, 1, 2, 3, 4, 5]]
     assert order_of("spread", noise, group, free, steps=6).equal(noise)
-    spread = order_of("spread", noise, group, free, steps=5, usual="left").argsort()[0]
-    assert abs(spread[0] - spread[1]) > 1
+    first = order_of("spread", noise, group, free, steps=5).argsort()[0]
+    assert abs(first[0] - first[1]) > 1
 
 
 @pytest.mark.parametrize(("count", "steps"), [(1, 1), (5, 5), (7, 3), (3, 16), (32, 16), (64, 1)])

@@ -151,4 +151,6 @@ def test_it_takes_no_prefix(denoiser, rows) -> None:
 
 
 def test_the_usual_order(denoiser) -> None:
-    assert usual_order(denoiser) == "left" and usual_order(TextDenoiser(DenoiserConfig(**SHAPE))) == "random"
+    other = TextDenoiser(DenoiserConfig(**SHAPE))
+    assert [usual_order(one) for one in (denoiser, other)] == ["left", "random"]
+    assert [usual_order(one, drawing=True) for one in (denoiser, other)] == ["stretches", "spread"]

@@ -143,7 +143,7 @@ def test_control_at_scale_0_changes_nothing(bpe_lm: DiffusionLM) -> None:
         *(({"temperature": heat}, "must be 1e-06 to 1e[+]06") for heat in (0.0, 1e-45, float("inf"), float("nan"))),
         *(({"num_inference_steps": n}, "a whole number from 1 to 100000") for n in (0, 2.5, 10**20)),
         ({"guidance_rounds": 0}, "at least 1"),
-        ({"order": "backwards"}, "Unknown order 'backwards': choose spread, left, blocks, random"),
+        ({"order": "backwards"}, "Unknown order 'backwards': choose stretches, spread, left, blocks, random"),
     ],
 )
 def test_an_option_out_of_range_is_refused(wrong: dict, named: str) -> None:

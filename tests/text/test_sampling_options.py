@@ -91,7 +91,8 @@ def test_an_unknown_order_is_one_sentence(line, bpe_lm: DiffusionLM, tmp_path: P
     with pytest.raises(SystemExit) as stopped:
         run(import_module(command).main)
     assert stopped.value.code == 2
-    assert capsys.readouterr() == ("", "error: Unknown order 'sideways': choose spread, left, blocks, random.\n")
+    orders = "stretches, spread, left, blocks, random"
+    assert capsys.readouterr() == ("", f"error: Unknown order 'sideways': choose {orders}.\n")
 
 
 def test_the_order_reaches_the_model(bpe_lm: DiffusionLM, tmp_path: Path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 STEPS_OF_A_WAY = 2
 STEPS_OF_A_DRAWN_WAY = 1  # of an element that steps towards a value drawn for it
-ORDERS = ("spread", "left", "blocks", "random")
+ORDERS = ("stretches", "spread", "left", "blocks", "random")
 BLOCK = 4  # elements of a block
 
 
@@ -77,34 +77,40 @@ def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tenso
     return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
 
 
-def order_of(
-    name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0, usual: str = "random"
-) -> Tensor:
+def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0) -> Tensor:
     """Numbers for `starts_of`, [B, L].
 
     Args:
-        name: of `ORDERS`. "left" is from left to right, "random" the order of the noise; "blocks" goes through
-            blocks of `BLOCK` free elements from left to right, and through each at random (BD3-LM, arXiv 2503.09573).
-            "spread" takes every element as far as can be from those of its group before it (the farthest-first
-            traversal, Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5), so that those on their way together know
-            little of each other.
+        name: of `ORDERS`. One at a time: "left" is from left to right, "random" the order of the noise; "blocks" goes
+            through blocks of `BLOCK` free elements from left to right, and through each at random (BD3-LM, arXiv
+            2503.09573). For fewer steps than elements: "stretches" is from left to right at several places at once, as
+            few as the steps allow; "spread" takes every element as far as can be from those of its group before it
+            (the farthest-first traversal, Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5). Both keep those that leave
+            together far apart, so that they know little of each other.
         noise: continuous, [B, L]; it also says where "spread" begins, and which of two as far comes first.
         group: integers [B, L].
         free: bool [B, L]; places of the others are not read.
-        steps: "spread" leaves groups of no more free elements, which leave one at a time, to the usual order.
-        usual: "left" or "random".
+        steps: where there is one for each element, "stretches" is one, from left to right, and "spread" is random; 0 =
+            there is for "stretches", there is not for "spread".
     """
-    if name == "spread":
-        crowded = _rivals(group, free).sum(-1) > steps
-        base = order_of(usual, noise, group, free)
-        return torch.where(crowded, _farthest_first(noise, group, free), base) if crowded.any() else base
     if name == "random":
         return noise.double()
-    place = torch.arange(noise.shape[1], device=noise.device).expand_as(noise)
+    rivals = _rivals(group, free)
+    place, count = torch.arange(noise.shape[1], device=noise.device), rivals.sum(-1)
+    before = (rivals & (place[None, :] < place[:, None])).sum(-1)
     if name == "left":
-        return place.double()
-    before = (_rivals(group, free) & (place[:, None, :] < place[:, :, None])).sum(-1)
-    return before // BLOCK + noise.argsort(1).argsort(1).double() / noise.shape[1]
+        return before.double()
+    if name == "blocks":
+        return before // BLOCK + noise.argsort(1).argsort(1).double() / noise.shape[1]
+    if name == "stretches":
+        stretches = (count.clamp(min=1) - 1) // steps + 1 if steps else torch.ones_like(count)
+        stretch = before * stretches // count.clamp(min=1)
+        begins = (stretch * count + stretches - 1) // stretches
+        return (before - begins).double() * noise.shape[1] + stretch
+    crowded = count > steps
+    if not crowded.any():
+        return noise.double()
+    return torch.where(crowded, _farthest_first(noise, group, free), noise.double())
 
 
 def ranks_of(order: Tensor, group: Tensor, free: Tensor) -> Tensor:

@@ -175,6 +175,8 @@ def make_denoiser(config: DenoiserConfig) -> TextDenoiser:
     return OrderedDenoiser(config) if config.reading_layers else TextDenoiser(config)
 
 
-def usual_order(denoiser: TextDenoiser) -> str:
-    """The order in which a model's tokens leave the noise, one at a time, if no other is asked for."""
-    return "left" if isinstance(denoiser, OrderedDenoiser) else "random"
+def usual_order(denoiser: TextDenoiser, *, drawing: bool = False) -> str:
+    """The order in which a model's tokens leave the noise if no other is asked for: one at a time, or while drawing."""
+    if isinstance(denoiser, OrderedDenoiser):
+        return "stretches" if drawing else "left"
+    return "spread" if drawing else "random"

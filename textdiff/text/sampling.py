@@ -47,9 +47,10 @@ class Options(TypedDict, total=False):
         temperature: Divides what the network's logits add to the evidence of x_t, which stays as it is: so a lone
             token has its chances to the power 1 / temperature in any number of steps. Below 1 trades diversity for
             likelihood, 1 is off.
-        order: In which tokens leave the noise: "left" to right, "random", "blocks" (of four, from left to right, each
-            at random), or "spread": the first of these that the model was trained in, wherever there is a step for
-            each token, and otherwise each as far as can be from those before it, since several leave together.
+        order: In which tokens leave the noise (`stagger.order_of`): "stretches" (from left to right, at several places
+            where steps are few), "spread" (at random, or far from each other where steps are few), "left" (to right),
+            "blocks" (of four, from left to right, each at random) or "random". None: the first for a model that reads
+            tokens in order, the second for others.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
         control: An energy (`textdiff.text.energies`): what is drawn leans to where it is low (`steering.tilted`).
@@ -60,7 +61,7 @@ class Options(TypedDict, total=False):
     num_inference_steps: int
     sampler: str | None
     temperature: float
-    order: str
+    order: str | None
     seed: int | None
     generator: torch.Generator | None
     control: Energy | None
@@ -79,7 +80,7 @@ class Sampling:
     num_inference_steps: int = 32
     sampler: str | None = None
     temperature: float = 0.7
-    order: str = "spread"
+    order: str | None = None
     seed: int | None = None
     generator: torch.Generator | None = None
     control: Energy | None = None
@@ -92,7 +93,7 @@ class Sampling:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
         if not COLDEST <= self.temperature <= HOTTEST:
             raise ValueError(f"temperature is {self.temperature}: it must be {COLDEST} to {HOTTEST:g} (1 = off).")
-        if self.order not in stagger.ORDERS:
+        if self.order not in (None, *stagger.ORDERS):
             raise ValueError(f"Unknown order {self.order!r}: choose {', '.join(stagger.ORDERS)}.")
         check_guidance("guidance_scale", self.guidance_scale, off=0)
         if self.guidance_rounds < 1:
@@ -263,8 +264,8 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
         drawn: whether tokens step towards tokens, which one step may do, or towards a mean, which no token is.
     """
     steps = sampling.num_inference_steps
-    usual = usual_order(reader.denoiser)
-    order = stagger.order_of(sampling.order, noise, reader.attention_mask, reader.free, steps=steps, usual=usual)
+    name = sampling.order or usual_order(reader.denoiser, drawing=True)
+    order = stagger.order_of(name, noise, reader.attention_mask, reader.free, steps=steps)
     reader.rank = stagger.ranks_of(order, reader.attention_mask, reader.free)
     start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
     if drawn and reader.memory is not None:  # one call says all that the clean ones know: no token is asked for twice

@@ -32,7 +32,8 @@ def add_sampling_options(
     add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
     likelier = f"below 1: likelier, less varied (default: {temperature}; 1 = off)"
     add("--temperature", type=float, default=temperature, help=likelier)
-    add("--order", default="spread", help="in which tokens leave the noise: spread (default), left, blocks or random")
+    orders = "stretches, spread, left, blocks or random (default: the model's own)"
+    add("--order", help=f"in which tokens leave the noise: {orders}")
     add("--seed", type=int, default=0, help=f"{seed_help} (default: 0)")
 
 
@@ -55,6 +56,6 @@ def sampling_of(args: argparse.Namespace, *, seeded: bool = True) -> Options:
 def sampling_facts(args: argparse.Namespace) -> dict[str, Any]:
     """What a certificate says of these options, the seed apart."""
     return {
-        "steps": args.steps, "sampler": args.sampler or "the model's own", "order": args.order,
+        "steps": args.steps, "sampler": args.sampler or "the model's own", "order": args.order or "the model's own",
         "temperature": args.temperature,
     }  # fmt: skip

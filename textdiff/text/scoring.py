@@ -54,8 +54,8 @@ class BoundOptions(TypedDict, total=False):
         levels: Noise levels each window is estimated at, at least 2 (8 for a fair interval; default 32). Of a model
             that reads tokens in order: orders, where they are random.
         seed: Of the noise (default 0).
-        order: In which tokens leave the noise: "left" (to right, the default of models that read in order), "blocks",
-            "spread" or "random" (that of others).
+        order: In which tokens leave the noise: "left" (to right, the default of models that read in order), "blocks"
+            (of four) or "random" (that of others), and others of `stagger.ORDERS`.
     """
 
     levels: int
