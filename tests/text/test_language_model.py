@@ -10,7 +10,7 @@ import torch
 from textdiff.text.data import known_mask
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.plans import Plan
-from textdiff.text.ranking import ORDINARY_NATS, agreement, fill_nats, whole_text_score
+from textdiff.text.ranking import ORDINARY_NATS, agreement, fill_nats, whole_text_scores
 from textdiff.text.tokenizer import train_word_level
 
 LANGUAGE = """two birds sing
@@ -75,10 +75,12 @@ def test_fills_of_both_rankings_are_of_the_language(toy: DiffusionLM, rank: str)
         assert toy.infill(text, seed=0, rank=rank)[0].text == sentence
 
 
-def test_ranking_favours_neither_short_nor_long_fills() -> None:
-    ordinary = [whole_text_score(ORDINARY_NATS * n, n, 10 + n) for n in (1, 3, 8)]
+def test_ranking_favours_neither_short_nor_long_fills(toy: DiffusionLM) -> None:
+    plans = [Plan((5,) * (10 + n), (True,) * 10 + (False,) * n, (), ()) for n in (1, 3, 8, 2, 2)]
+    nats = [ORDINARY_NATS * n for n in (1, 3, 8)] + [2.0, 3.0]
+    *ordinary, good, bad = whole_text_scores(toy.denoiser, plans, nats)
     assert ordinary == pytest.approx([-ORDINARY_NATS] * 3)
-    assert whole_text_score(2.0, 2, 12) > whole_text_score(3.0, 2, 12)
+    assert good > bad
 
 
 def test_generated_texts_are_of_the_language_in_its_proportions(toy: DiffusionLM) -> None:

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from textdiff.diffusion.limits import check_count
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text import loading, ranking
+from textdiff.text.blank_lengths import blank_lengths
 from textdiff.text.blanks import Blank, Template, checked, parse
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.own_noise import candidate_seeds
@@ -149,7 +150,7 @@ class DiffusionLM:
     def infill_steps(self, text: str, *, num_samples: int = 1, **options: Unpack[Options]) -> Iterator[list[str]]:
         """What `infill`'s candidates read after every call of the denoiser, in the order they were drawn."""
         sampling, template = Sampling(**options), parse(text)
-        plans, seeds = self._plans(template, num_samples, sampling.pick_seed())
+        plans, seeds = self._plans(template, num_samples, sampling.pick_seed(), sampling.temperature)
         for readings in self._walk(plans, seeds, sampling):
             yield [template.join(self._fills(template, reading)) for reading in readings]
 
@@ -227,15 +228,14 @@ class DiffusionLM:
         if rank not in ranking.RANKS:
             raise ValueError(f"Unknown rank {rank!r}: choose {' or '.join(ranking.RANKS)}.")
         seed = sampling.pick_seed()
-        plans, seeds = self._plans(template, num_samples, seed)
+        plans, seeds = self._plans(template, num_samples, seed, sampling.temperature)
         readings = self._denoise(plans, seeds, sampling)
         fills = [tuple(self._fills(template, reading)) for reading in readings]
         filled = [plan.filled(reading) for plan, reading in zip(plans, readings, strict=True)]
         nats = ranking.fill_nats(self.denoiser, self.scheduler, filled, seed=seed).tolist()
         sizes = [plan.known.count(False) for plan in plans]
-        keys = [ranking.whole_text_score(n, k, len(p.ids)) for n, k, p in zip(nats, sizes, plans, strict=True)]
-        if rank == "mbr":
-            keys = ranking.agreement(fills)
+        mbr = rank == "mbr"
+        keys = ranking.agreement(fills) if mbr else ranking.whole_text_scores(self.denoiser, plans, nats)
         found: dict[str, Infill] = {}
         for i in sorted(range(len(plans)), key=lambda i: -keys[i]):
             text = template.join(fills[i])
@@ -249,10 +249,13 @@ class DiffusionLM:
         words, decode = self.vocabulary.words, self.vocabulary.decode
         return [template.trim(i, decode(ids), words=words) for i, ids in enumerate(reading)]
 
-    def _plans(self, template: Template, num_samples: int, seed: int) -> tuple[list[Plan], list[int]]:
+    def _plans(
+        self, template: Template, num_samples: int, seed: int, temperature: float
+    ) -> tuple[list[Plan], list[int]]:
         check_count(num_samples)
         planner = Planner(template, self.vocabulary, self.window, self.length_counts)
-        return [planner.plan(planner.lengths(seed, k)) for k in range(num_samples)], candidate_seeds(seed, num_samples)
+        lengths = blank_lengths(self.denoiser, planner, num_samples, seed=seed, temperature=temperature)
+        return [planner.plan(own) for own in lengths], candidate_seeds(seed, num_samples)
 
     def _blank_plans(
         self, num_samples: int, length: Length | list[int] | None, seed: int

@@ -6,7 +6,9 @@ still comes back), at a sentence's edge where there is one.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -116,6 +118,17 @@ class Planner:
             spare = [size - blank.low for size, blank in zip(drawn, self.template.blanks, strict=True)]
             drawn[int(np.argmax(spare))] -= 1
         return drawn
+
+    def layouts(self, most: int, *, seed: int) -> dict[tuple[int, ...], float]:
+        """Lengths that the blanks may have together, and their chances before anything is read; if there are more than
+        `most` such, those that candidates would draw."""
+        each = [self._length_chances(blank) for blank in self.template.blanks]
+        if math.prod(len(sizes) for sizes, _ in each) > most:
+            counts = Counter(tuple(self.lengths(seed, k)) for k in range(most))
+            return {lengths: count / most for lengths, count in counts.items()}
+        pairs = [list(zip(sizes.tolist(), chances.tolist(), strict=True)) for sizes, chances in each]
+        found = {tuple(n for n, _ in one): math.prod(p for _, p in one) for one in itertools.product(*pairs)}
+        return {lengths: chance for lengths, chance in found.items() if sum(lengths) <= self.room}
 
     def _length_chances(self, blank: Blank) -> tuple[np.ndarray, np.ndarray]:
         """Possible lengths of a blank and their chances."""

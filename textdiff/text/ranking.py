@@ -1,7 +1,7 @@
 """Which fills read best: by the likelihood bound of the fill given its context, or by minimum Bayes risk.
 
 Candidates of different lengths compete. The sum of log-likelihoods would favour short fills and its mean long ones, so
-fills are ranked by the mean over the whole text, each given token taken at an ordinary price.
+fills are ranked by the mean over the whole text, each given token taken at an ordinary price, or at what it costs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.ordered_denoiser import OrderedDenoiser
 from textdiff.text.plans import Plan
-from textdiff.text.scoring import order_nats, position_nats, prior_nats
+from textdiff.text.scoring import given_nats, order_nats, position_nats, prior_nats
 
 RANKS = ("bound", "mbr")
 LEVELS = 8
@@ -42,9 +42,19 @@ def fill_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan
     return total
 
 
-def whole_text_score(nats: float, fill_tokens: int, text_tokens: int) -> float:
-    """What `rank="bound"` sorts by: mean log-likelihood per token of the whole text, higher is better."""
-    return -(nats + ORDINARY_NATS * (text_tokens - fill_tokens)) / text_tokens
+def whole_text_scores(denoiser: TextDenoiser, plans: Sequence[Plan], nats: Sequence[float]) -> list[float]:
+    """What `rank="bound"` sorts by: mean log-likelihood per token of every whole text, higher is better.
+
+    Args:
+        denoiser: of the model; one that reads tokens in order says what the given ones cost.
+        plans: filled.
+        nats: of the fills (`fill_nats`).
+    """
+    if isinstance(denoiser, OrderedDenoiser):
+        given = given_nats(denoiser, plans).tolist()
+    else:
+        given = [ORDINARY_NATS * plan.known.count(True) for plan in plans]
+    return [-(own + rest) / len(plan.ids) for own, rest, plan in zip(nats, given, plans, strict=True)]
 
 
 def agreement(fills: Sequence[Sequence[str]]) -> list[float]:

@@ -247,9 +247,7 @@ class Rewriter:
         filled = [plan.filled(reading) for plan, reading in zip(plans, readings, strict=True)]
         nats = ranking.fill_nats(self.denoiser, self.scheduler, filled, seed=seed).tolist()
         sizes = [plan.known.count(False) for plan in plans]
-        keys = [
-            ranking.whole_text_score(n, k, len(p.ids)) for n, k, p in zip(nats, sizes, plans, strict=True)
-        ]
+        keys = ranking.whole_text_scores(self.denoiser, plans, nats)
         return [-n / k for n, k in zip(nats, sizes, strict=True)], keys
 
     def _text(self, reading: Sequence[Sequence[int]]) -> str:

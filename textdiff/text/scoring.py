@@ -128,6 +128,21 @@ def order_nats(denoiser: OrderedDenoiser, plans: Sequence[Plan], noise: Tensor, 
     return nats.cpu()
 
 
+@torch.inference_mode()
+def given_nats(denoiser: OrderedDenoiser, plans: Sequence[Plan]) -> Tensor:
+    """-log p of the given tokens of plans, each given those to its left and where blanks lie, [B] in nats."""
+    found = []
+    for at in range(0, len(plans), ROWS_AT_ONCE):
+        ids, mask, known = batch(plans[at : at + ROWS_AT_ONCE], denoiser.embedding.weight.device)
+        free = (mask > 0) & ~known
+        rank = ranks_of(order_of("left", torch.zeros(ids.shape), mask, free), mask, free)
+        states = denoiser.lessons(ids, mask, known, rank)[known]
+        nats = torch.zeros(ids.shape, device=ids.device)
+        nats[known] = F.cross_entropy(denoiser.predict(states).float(), ids[known], reduction="none")
+        found.append(nats.sum(1).cpu())
+    return torch.cat(found)
+
+
 def prior_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan]) -> Tensor:
     """KL(q(x_1 | x0) || N(0, I)) of every text's unknown positions, [B] in nats."""
     ids, mask, known = batch(plans, denoiser.embedding.weight.device)
