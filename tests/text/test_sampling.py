@@ -192,3 +192,20 @@ def test_given_text_is_read_before_blanks(ordered_lm: DiffusionLM) -> None:
         [found.fills for found in ordered_lm.infill(f"The [MASK:2] {end}", **options)] for end in ("cat sat", "sun.")
     ]
     assert fills[0] != fills[1]
+
+
+def test_under_control_all_places_are_open(ordered_lm: DiffusionLM) -> None:
+    """Places are filled at random where there is a step for each, and from left to right without control."""
+    seen: list[torch.Tensor] = []
+
+    def watch(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append(t[0])
+        return p.sum((1, 2))
+
+    options = {"length": 8, "num_inference_steps": 8, "seed": 1, "guidance_rounds": 1, "control": watch}
+    turns = []
+    for order in (None, "left"):
+        ordered_lm.generate(1, **options, order=order)
+        turns.append(torch.stack(seen).sum(0).argsort().tolist())
+        seen.clear()
+    assert turns[1] == list(range(8)) != turns[0]

@@ -50,7 +50,7 @@ class Options(TypedDict, total=False):
         order: In which tokens leave the noise (`stagger.order_of`): "stretches" (from left to right, at several places
             where steps are few), "spread" (at random, or far from each other where steps are few), "left" (to right),
             "blocks" (of four, from left to right, each at random) or "random". None: the first for a model that reads
-            tokens in order, the second for others.
+            tokens in order, the second for others and under control.
         seed: Of all noise; sample k is the same however many are drawn.
         generator: Where the seed comes from, if none is given; with neither, noise is fresh.
         control: An energy (`textdiff.text.energies`): what is drawn leans to where it is low (`steering.tilted`).
@@ -264,7 +264,8 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
         drawn: whether tokens step towards tokens, which one step may do, or towards a mean, which no token is.
     """
     steps = sampling.num_inference_steps
-    name = sampling.order or usual_order(reader.denoiser, drawing=True)
+    controlled = sampling.control is not None  # what is wished for finds its place where all places are open
+    name = sampling.order or ("spread" if controlled else usual_order(reader.denoiser, drawing=True))
     order = stagger.order_of(name, noise, reader.attention_mask, reader.free, steps=steps)
     reader.rank = stagger.ranks_of(order, reader.attention_mask, reader.free)
     start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
