@@ -14,6 +14,7 @@ from textdiff.diffusion.limits import check_count
 from textdiff.text.blanks import checked
 from textdiff.text.evaluation import Charges, charged
 from textdiff.text.language_model import DiffusionLM
+from textdiff.text.ordered_denoiser import usual_order
 from textdiff.text.sampling import Options, Sampling
 from textdiff.text.wish import Wish, agree, energy_of
 from textdiff.text.wished_lengths import wished_lengths
@@ -78,6 +79,8 @@ def drawn(
     bounds = agree(wishes, lm.window, length)
     given: Options = {"guidance_scale": GUIDANCE_SCALE, **options}
     given["control"] = energy_of(wishes, options.get("control"))
+    if given.get("order") is None and not any(wish.kind == "keywords" for wish in wishes):
+        given["order"] = usual_order(lm.denoiser, drawing=True)  # no wish has to find its place
     if not prompt:
         check_count(num_samples)
         sampling = Sampling(**given)
