@@ -7,7 +7,6 @@ import torch
 
 from textdiff.diffusion.samplers import SAMPLERS
 from textdiff.text.language_model import DiffusionLM
-from textdiff.text.own_noise import OwnNoise
 from textdiff.text.plans import barred_tokens, blank_plan
 from textdiff.text.sampling import TEXT_SAMPLERS, Reader, Sampling
 
@@ -79,13 +78,6 @@ def test_the_end_of_the_unit_interval_draws_no_barred_token(bpe_lm: DiffusionLM)
     reader(torch.zeros_like(reader.x0_known), torch.ones(1, 2, dtype=torch.float64), None)
     x0 = reader.drawn(torch.full((1, 2), 1 - 2.0**-53, dtype=torch.float64))
     assert not bars[:, bpe_lm.denoiser.embedding.round(x0)[0]].any()
-
-
-def test_own_noise_does_not_depend_on_the_padding() -> None:
-    alone, beside = OwnNoise([3], [5], torch.device("cpu")), OwnNoise([7, 3], [4, 5], torch.device("cpu"))
-    assert beside.normal(2)[1, :3].equal(alone.normal(2)[0])
-    assert beside.uniform()[1, :3].equal(alone.uniform()[0])
-    assert not beside.normal(2)[1, 3:].any()
 
 
 def test_the_default_sampler_is_the_models_own(word_lm: DiffusionLM) -> None:
