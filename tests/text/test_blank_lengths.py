@@ -45,7 +45,7 @@ def test_given_tokens_cost_what_they_cost_before_all_blanks(ordered_lm: Diffusio
     given = given_nats(ordered_lm.denoiser, [filled, plan])
     assert given[0].item() == pytest.approx(given[1].item())  # what stands in the blanks is not read
     (score,) = whole_text_scores(ordered_lm.denoiser, [filled], [float(fill)])
-    assert score == pytest.approx(-(float(fill) + given[0].item()) / len(plan.ids))
+    assert score == pytest.approx(-(float(fill) + given[0].item()) / len(plan.ids) ** 0.5)
     ids, mask = torch.tensor([filled.ids]), torch.ones(1, len(plan.ids), dtype=torch.long)
     rank = torch.tensor([np.argsort(np.argsort([not k for k in plan.known], kind="stable"))]) + 1
     logits = ordered_lm.denoiser.predict(ordered_lm.denoiser.lessons(ids, mask, mask == 0, rank))

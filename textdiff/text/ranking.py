@@ -1,7 +1,7 @@
 """Which fills read best: by the likelihood bound of the fill given its context, or by minimum Bayes risk.
 
 Candidates of different lengths compete. The sum of log-likelihoods would favour short fills and its mean long ones, so
-fills are ranked by the mean over the whole text, each given token taken at an ordinary price, or at what it costs.
+fills are ranked by the whole text, each given token taken at an ordinary price, or at what it costs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def fill_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan
 
 
 def whole_text_scores(denoiser: TextDenoiser, plans: Sequence[Plan], nats: Sequence[float]) -> list[float]:
-    """What `rank="bound"` sorts by: mean log-likelihood per token of every whole text, higher is better.
+    """What `rank="bound"` sorts by, higher is better: log-likelihoods of whole texts of L tokens, divided by L.
+
+    Where the price of given tokens is known, by the root of L: the sum favours short fills, the mean long ones that are
+    easy to guess (docs/log.md has the figures; length normalisation as in arXiv 1609.08144, section 7).
 
     Args:
         denoiser: of the model; one that reads tokens in order says what the given ones cost.
@@ -51,10 +54,10 @@ def whole_text_scores(denoiser: TextDenoiser, plans: Sequence[Plan], nats: Seque
         nats: of the fills (`fill_nats`).
     """
     if isinstance(denoiser, OrderedDenoiser):
-        given = given_nats(denoiser, plans).tolist()
+        given, power = given_nats(denoiser, plans).tolist(), 0.5
     else:
-        given = [ORDINARY_NATS * plan.known.count(True) for plan in plans]
-    return [-(own + rest) / len(plan.ids) for own, rest, plan in zip(nats, given, plans, strict=True)]
+        given, power = [ORDINARY_NATS * plan.known.count(True) for plan in plans], 1.0
+    return [-(own + rest) / len(plan.ids) ** power for own, rest, plan in zip(nats, given, plans, strict=True)]
 
 
 def agreement(fills: Sequence[Sequence[str]]) -> list[float]:
