@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     from textdiff import __version__
     from textdiff.metrics.judge import Judge
-    from textdiff.reports import birth_certificate, check_target, listing, table, write_json
+    from textdiff.reports import birth_certificate, check_target, listing, read_figures, table, write_json
     from textdiff.text.evaluation import token_counts, training_texts
     from textdiff.text.language_model import DiffusionLM
     from textdiff.text.sampling import Sampling
@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     check_target(args.json)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
     sources = read_sources(args, model)
+    before = None if args.rivals_from is None else read_figures(args.rivals_from)  # which may be the target
     counts = token_counts(model.vocabulary, training_texts(args.training_files))
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
@@ -86,7 +87,8 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     results: dict[str, Any] = {}
     for name, items in sources.items():
-        results[name] = measure(args, model, judge, items, counts, name)
+        rivals = {} if before is None else written_before(before, args.rivals_from, name, items)
+        results[name] = measure(args, model, judge, items, counts, name, rivals)
         rows = [{k: v for k, v in row.items() if k != "bleu_signature"} for row in results[name]["rows"]]
         parts = table(results[name]["by_words"])
         sys.stdout.write(f"\n{name} ({len(items)} sentences)\n\n{table(rows)}\n\n{parts}\n")
@@ -111,9 +113,10 @@ def read_sources(args: argparse.Namespace, model: Any) -> dict[str, list[Item]]:
 
 
 def measure(
-    args: argparse.Namespace, model: Any, judge: Any, items: list[Item], counts: Any, name: str
-) -> dict[str, Any]:
-    """The rows of one source and its filled texts."""
+    args: argparse.Namespace, model: Any, judge: Any, items: list[Item], counts: Any, name: str,
+    rivals: dict[str, list[str]],
+) -> dict[str, Any]:  # fmt: skip
+    """The rows of one source and its filled texts, beside those of rivals written before."""
     from tqdm import tqdm
 
     from textdiff.text.infilling import compare_fillers, diffusion_fillers
@@ -123,7 +126,7 @@ def measure(
     with tqdm(total=2 * len(args.candidates) * len(items), desc=name, unit="text", file=sys.stderr) as bar:
         for candidates in args.candidates:
             fillers |= diffusion_fillers(model, num_samples=candidates, tick=bar.update, **options)
-        others = {**written_before(args.rivals_from, name, items), **written(args, items)}
+        others = {**rivals, **written(args, items)}
         rows, filled = compare_fillers(
             items, fillers, judge, model.vocabulary, counts, written=others,
             temperature=args.temperature, seed=args.seed,
@@ -150,17 +153,13 @@ def written(args: argparse.Namespace, items: list[Item]) -> dict[str, list[str]]
     return found
 
 
-def written_before(file: str | None, name: str, items: list[Item]) -> dict[str, list[str]]:
+def written_before(before: dict[str, Any], file: str, name: str, items: list[Item]) -> dict[str, list[str]]:
     """What masked diffusion and fill-in-the-middle wrote into the same blanks, as an earlier file has it.
 
     Raises:
         ValueError: if its blanks are others.
     """
-    from textdiff.reports import read_figures
-
-    if file is None:
-        return {}
-    filled = read_figures(file).get("sources", {}).get(name, {}).get("filled", [])
+    filled = before.get("sources", {}).get(name, {}).get("filled", [])
     if [item.free for item in items] != [one["blank"] for one in filled]:
         raise ValueError(f"{file} has other blanks of {name}: give the --n, --seed and --source that it was made with.")
     rivals = [filler for filler in filled[0] if filler.startswith(("masked diffusion", "fill in the middle"))]
