@@ -73,6 +73,7 @@ class DiffusionLMConfig(PreTrainedConfig):
                 **kwargs,
                 "stagger": 0.0,
                 "stagger_least": 0.0,
+                "reading_layers": 0,
             }
         )
 

@@ -62,7 +62,7 @@ GERMAN_ENGLISH = "tatoeba/deu-eng.train.tsv.gz"  # English in the first column
 PRESETS = {preset.name: preset for preset in (
     Preset(
         name="english",
-        about="the bundled model: general simple English, 7 M parameters; about 45 min on 2 cores",
+        about="the bundled model: general simple English, 7 M parameters; about 80 min on 1 core",
         sources=GENERAL_ENGLISH, tests=ENGLISH_TESTS, model={"stagger": 1.0, "reading_layers": 3},
         batch_size=16, max_steps=5200,
     ),
