@@ -2,7 +2,7 @@
 
 Every text owns its noise, and blanks follow the rules that ours follow. Tokens are drawn in float64: coarser
 noise sharpens the distribution unseen (arXiv 2409.02908). Tokens appear at times drawn for each ("random"), or,
-which MDLM does not do, one after another at places as far apart as can be ("spread").
+which MDLM does not do, one after another: at places as far apart as can be ("spread"), or in stretches.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from masked_model import ROWS_AT_ONCE, MaskedModel, check_lengths
 from torch import Tensor
 
-from textdiff.diffusion.stagger import order_of
+from textdiff.diffusion.stagger import order_of, ranks_of
 from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import Plan, barred_tokens, batch, blank_plan
 from textdiff.text.vocabulary import Vocabulary, draw
@@ -53,7 +53,7 @@ def infill(
         steps: from t = 1 to t = 0, in each of which the network is called once at most.
         seed: of all noise; a text's depends on its place in the list alone.
         temperature: of the distribution over tokens, 1 = the model's own.
-        order: in which tokens appear, "random" or "spread" (`stagger.order_of`).
+        order: in which tokens appear, "random", or one of `stagger.ORDERS`.
 
     Raises:
         ValueError: if steps or temperature is not above zero, or a plan is empty or beyond the window.
@@ -87,7 +87,7 @@ def _unmask(
     barred = barred_tokens(plans, vocabulary)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     lengths = [len(plan.ids) for plan in plans]
-    times = appearances(order, uniform(lengths, generators), masked)
+    times = appearances(order, uniform(lengths, generators), masked, steps)
     for left in range(steps, 0, -1):  # t = left / steps
         noise = uniform(lengths, generators)
         chosen = masked & (times * steps >= left - 1)
@@ -100,12 +100,13 @@ def _unmask(
     return [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
 
 
-def appearances(order: str, noise: Tensor, masked: Tensor) -> Tensor:
+def appearances(order: str, noise: Tensor, masked: Tensor, steps: int) -> Tensor:
     """The time in [0, 1) at which each masked token appears, from 1 on down: uniform each, or evenly spaced. [B, L]."""
     if order == "random":
         return noise
-    turn = order_of(order, noise, torch.zeros_like(masked, dtype=torch.long), masked)
-    return 1 - (turn + 0.5) / masked.sum(1, keepdim=True).clamp(min=1)
+    few = 0 if order == "spread" else steps  # far apart even where there is a step for each
+    turn = ranks_of(order_of(order, noise, masked.long(), masked, steps=few), masked.long(), masked)
+    return 1 - (turn - 0.5) / masked.sum(1, keepdim=True).clamp(min=1)
 
 
 def uniform(lengths: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:

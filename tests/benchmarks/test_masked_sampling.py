@@ -116,3 +116,12 @@ def test_the_first_token_of_a_blank_follows_its_rule(rival, random_masked, rule)
 def test_what_is_refused(rival, model, words, length, options, message):
     with pytest.raises(ValueError, match=message):
         rival.generate(model, [length], words, seed=0, **options)
+
+
+def test_tokens_appear_in_stretches_from_left_to_right(imported):
+    appearances = imported("masked_sampling").appearances
+    masked = torch.tensor([[True, False, True, True, True]])
+    noise = torch.zeros(1, 5, dtype=torch.float64)
+    for steps, order in ((4, [0, 2, 3, 4]), (2, [0, 3, 2, 4])):  # one stretch; two, side by side
+        times = appearances("stretches", noise, masked, steps)
+        assert times[masked].tolist() == pytest.approx([1 - (order.index(i) + 0.5) / 4 for i in (0, 2, 3, 4)])

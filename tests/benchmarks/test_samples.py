@@ -64,6 +64,7 @@ def test_masked_diffusion_stands_beside_the_samplers(load, place, tmp_path):
     rows = json.loads(out.read_text())["rows"][2:]
     assert [(row["texts"], row["nfe"], row["temperature"]) for row in rows] == [
         ("ddim, random order", 3, 1.0), ("mdlm", 2, 1.0), ("mdlm, spread order", 2, 1.0),
+        ("mdlm, stretches order", 2, 1.0),
     ]  # fmt: skip
     assert all(len(row["samples"]) == 3 and row["judge_perplexity"] > 1 for row in rows)
     with pytest.raises(ValueError, match="holds no masked-diffusion model"):

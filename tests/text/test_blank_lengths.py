@@ -47,7 +47,8 @@ def test_given_tokens_cost_what_they_cost_before_all_blanks(ordered_lm: Diffusio
     (score,) = whole_text_scores(ordered_lm.denoiser, [filled], [float(fill)])
     assert score == pytest.approx(-(float(fill) + given[0].item()) / len(plan.ids) ** 0.5)
     ids, mask = torch.tensor([filled.ids]), torch.ones(1, len(plan.ids), dtype=torch.long)
-    rank = torch.tensor([np.argsort(np.argsort([not k for k in plan.known], kind="stable"))]) + 1
+    first = np.argsort(np.argsort([not given for given in plan.known], kind="stable"))
+    rank = torch.from_numpy(first)[None] + 1
     logits = ordered_lm.denoiser.predict(ordered_lm.denoiser.lessons(ids, mask, mask == 0, rank))
     whole = torch.nn.functional.cross_entropy(logits[0], ids[0], reduction="sum")
     assert whole.item() == pytest.approx(float(fill) + given[0].item(), rel=1e-4)
