@@ -19,6 +19,7 @@ from textdiff.text.ordered_denoiser import OrderedDenoiser
 
 TRAINED_ORDERS = {"left": 0.4, "blocks": 0.3, "random": 0.3}  # shares of texts
 LOOKED_AT = 1.15  # standard normal noise beyond which a token has its noise level looked at in training: one in eight
+LOOKED_WEIGHT = 7.996  # one over the chance of that
 GIVEN_WEIGHT = 0.5  # of a given token's lesson, which is read after those given to its left
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -51,7 +52,7 @@ def ordered_terms(
         nats = F.cross_entropy(network.float(), rows.input_ids[asked], reduction="none")
         weight = torch.where(counted, 1.0, GIVEN_WEIGHT)[asked]
         terms["cross_entropy"] = rows.row_mean(nats * weight, asked)
-        looked, times = counted & (rows.start_eps[..., 0] > LOOKED_AT), 7.996
+        looked, times = counted & (rows.start_eps[..., 0] > LOOKED_AT), LOOKED_WEIGHT
     place = torch.arange(counted.shape[1], device=counted.device)
     level = ((rows.uniform[:, None] + place * GOLDEN) % 1.0)[looked]
     ends_here = level < reconstruction_share

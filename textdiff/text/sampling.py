@@ -239,7 +239,7 @@ def walk(
     times = torch.cat([grid, grid.new_zeros(1)])
     own = clock_of(reader, order, sampling, drawn=sampler == CATEGORICAL)
     if isinstance(denoiser, OrderedDenoiser) and last_only and sampling.control is None:
-        reader.later = (own(s.expand(len(plans))) for s in times[1:])
+        reader.later = (own(s.expand(len(plans))) for s in times[1:].to(device))
     correct = keep_known(reader.x0_known, reader.known, scheduler) if reader.known.any() else None
     start = noise.normal(dim)
     if correct is not None:

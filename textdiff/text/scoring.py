@@ -135,7 +135,7 @@ def given_nats(denoiser: OrderedDenoiser, plans: Sequence[Plan]) -> Tensor:
     for at in range(0, len(plans), ROWS_AT_ONCE):
         ids, mask, known = batch(plans[at : at + ROWS_AT_ONCE], denoiser.embedding.weight.device)
         free = (mask > 0) & ~known
-        rank = ranks_of(order_of("left", torch.zeros(ids.shape), mask, free), mask, free)
+        rank = ranks_of(order_of("left", torch.zeros(ids.shape, device=ids.device), mask, free), mask, free)
         states = denoiser.lessons(ids, mask, known, rank)[known]
         nats = torch.zeros(ids.shape, device=ids.device)
         nats[known] = F.cross_entropy(denoiser.predict(states).float(), ids[known], reduction="none")
