@@ -7,17 +7,15 @@ lengths are drawn from the first factor.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from textdiff.diffusion.losses import GOLDEN_RATIO
 from textdiff.text.denoiser import TextDenoiser
 from textdiff.text.ordered_denoiser import OrderedDenoiser
 from textdiff.text.plans import Planner
 from textdiff.text.scoring import given_nats
 
 MOST_LAYOUTS = 256
-GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 def blank_lengths(

@@ -20,7 +20,6 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         self.unit_norm = unit_norm
         self.weight = nn.Parameter(torch.empty(vocab_size, dim))
-        self._unit: tuple[tuple[int, int], Tensor] | None = None  # of frozen weights: their state, unit rows
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -34,15 +33,8 @@ class TokenEmbedding(nn.Module):
 
     def vectors(self) -> Tensor:
         """Word vectors in float32, shape [V, D]: unit rows unless the embedding is free."""
-        if not self.unit_norm:
-            return self.weight.float()
-        if self.weight.requires_grad:
-            return F.normalize(self.weight.float(), dim=-1)
-        state = (self.weight.data_ptr(), self.weight._version)
-        if self._unit is None or self._unit[0] != state:  # a walk asks for them many times
-            with torch.inference_mode(False):  # steering asks for gradients beside them
-                self._unit = (state, F.normalize(self.weight.float(), dim=-1))
-        return self._unit[1]
+        weight = self.weight.float()
+        return F.normalize(weight, dim=-1) if self.unit_norm else weight
 
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids: [B, L] -> [B, L, D]."""

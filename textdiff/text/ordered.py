@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from textdiff.text.transformer import BlockWeights, attention, rotary_angles, rotate
+from textdiff.text.transformer import BlockWeights, attention, neighbours, rotary_angles, rotate
 
 
 class Memory:
@@ -66,7 +66,7 @@ class View(NamedTuple):
     def neighbours(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """States [B, L, H] of the left and right neighbours, [B, m, H] each; whatever stands there beyond an edge."""
         if self.at is None:
-            return F.pad(states, (0, 0, 1, 0))[:, :-1], F.pad(states, (0, 0, 0, 1))[:, 1:]
+            return neighbours(states)
         rows = torch.arange(len(states), device=states.device)[:, None]
         return states[rows, (self.at - 1).clamp(min=0)], states[rows, (self.at + 1).clamp(max=states.shape[1] - 1)]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from textdiff.diffusion.losses import diffusion_density, logsnr_and_slope, prior_term
+from textdiff.diffusion.losses import GOLDEN_RATIO, diffusion_density, logsnr_and_slope, prior_term
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.diffusion.stagger import order_of, ranks_of
 from textdiff.text.objectives import SEGMENT_STRIDE, Rows
@@ -21,7 +21,6 @@ TRAINED_ORDERS = {"left": 0.4, "blocks": 0.3, "random": 0.3}  # shares of texts
 LOOKED_AT = 1.15  # standard normal noise beyond which a token has its noise level looked at in training: one in eight
 LOOKED_WEIGHT = 7.996  # one over the chance of that
 GIVEN_WEIGHT = 0.5  # of a given token's lesson, which is read after those given to its left
-GOLDEN = (5**0.5 - 1) / 2
 
 
 def training_ranks(rows: Rows) -> Tensor:
@@ -54,7 +53,7 @@ def ordered_terms(
         terms["cross_entropy"] = rows.row_mean(nats * weight, asked)
         looked, times = counted & (rows.start_eps[..., 0] > LOOKED_AT), LOOKED_WEIGHT
     place = torch.arange(counted.shape[1], device=counted.device)
-    level = ((rows.uniform[:, None] + place * GOLDEN) % 1.0)[looked]
+    level = ((rows.uniform[:, None] + place * GOLDEN_RATIO) % 1.0)[looked]
     ends_here = level < reconstruction_share
     t = ((level - reconstruction_share) / (1 - reconstruction_share)).clamp(min=0.0)
     logsnr, slope = logsnr_and_slope(scheduler, t)

@@ -106,7 +106,6 @@ def position_nats(
     return torch.where(counted, torch.where(t.to(device)[:, None] > 0, density, nll), 0.0).cpu()
 
 
-@torch.inference_mode()
 def order_nats(denoiser: OrderedDenoiser, plans: Sequence[Plan], noise: Tensor, *, order: str) -> Tensor:
     """-log p(token | those before it in an order) at every position, [B, L] in nats; zero where known or padded.
 
@@ -119,28 +118,32 @@ def order_nats(denoiser: OrderedDenoiser, plans: Sequence[Plan], noise: Tensor, 
         noise: continuous, [B, L], for orders that are random.
         order: of `stagger.ORDERS`.
     """
-    ids, mask, known = batch(plans, denoiser.embedding.weight.device)
-    counted = (mask > 0) & ~known
-    turns = order_of(order, noise.to(ids.device), mask, counted)
-    states = denoiser.lessons(ids, mask, known, ranks_of(turns, mask, counted))[counted]
-    nats = torch.zeros(ids.shape, device=ids.device)
-    nats[counted] = F.cross_entropy(denoiser.predict(states).float(), ids[counted], reduction="none")
-    return nats.cpu()
+    return _lesson_nats(denoiser, plans, noise, order, given=False)
 
 
-@torch.inference_mode()
 def given_nats(denoiser: OrderedDenoiser, plans: Sequence[Plan]) -> Tensor:
     """-log p of the given tokens of plans, each given those to its left and where blanks lie, [B] in nats."""
     found = []
     for at in range(0, len(plans), ROWS_AT_ONCE):
-        ids, mask, known = batch(plans[at : at + ROWS_AT_ONCE], denoiser.embedding.weight.device)
-        free = (mask > 0) & ~known
-        rank = ranks_of(order_of("left", torch.zeros(ids.shape, device=ids.device), mask, free), mask, free)
-        states = denoiser.lessons(ids, mask, known, rank)[known]
-        nats = torch.zeros(ids.shape, device=ids.device)
-        nats[known] = F.cross_entropy(denoiser.predict(states).float(), ids[known], reduction="none")
-        found.append(nats.sum(1).cpu())
+        rows = plans[at : at + ROWS_AT_ONCE]
+        noise = torch.zeros(len(rows), max(len(plan.ids) for plan in rows))
+        found.append(_lesson_nats(denoiser, rows, noise, "left", given=True).sum(1))
     return torch.cat(found)
+
+
+@torch.inference_mode()
+def _lesson_nats(
+    denoiser: OrderedDenoiser, plans: Sequence[Plan], noise: Tensor, order: str, *, given: bool
+) -> Tensor:
+    """What the given tokens, or the others, cost after those before them, [B, L] in nats; zero elsewhere."""
+    ids, mask, known = batch(plans, denoiser.embedding.weight.device)
+    free = (mask > 0) & ~known
+    rank = ranks_of(order_of(order, noise.to(ids.device), mask, free), mask, free)
+    asked = known if given else free
+    states = denoiser.lessons(ids, mask, known, rank)[asked]
+    nats = torch.zeros(ids.shape, device=ids.device)
+    nats[asked] = F.cross_entropy(denoiser.predict(states).float(), ids[asked], reduction="none")
+    return nats.cpu()
 
 
 def prior_nats(denoiser: TextDenoiser, scheduler: Scheduler, plans: Sequence[Plan]) -> Tensor:

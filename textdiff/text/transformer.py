@@ -66,13 +66,18 @@ class LocalMix(nn.Module):
 
     def forward(self, h: Tensor, edges: tuple[Tensor, Tensor]) -> Tensor:
         """h: [B, L, H]; edges: 1 where the left, the right neighbour is of the same segment, [B, L, 1] each."""
-        return self.add(h, (F.pad(h, (0, 0, 1, 0))[:, :-1], F.pad(h, (0, 0, 0, 1))[:, 1:]), edges)
+        return self.add(h, neighbours(h), edges)
 
     def add(self, h: Tensor, beside: tuple[Tensor, Tensor], edges: tuple[Tensor, Tensor]) -> Tensor:
         """h and its neighbours on both sides, [B, L, H] each; edges: 1 where they are seen, [B, L, 1] each."""
         weight = self.weight.to(h.dtype)
         left, right = (side * edge.to(h.dtype) for side, edge in zip(beside, edges, strict=True))
         return h + weight[0] * left + weight[1] * right
+
+
+def neighbours(h: Tensor) -> tuple[Tensor, Tensor]:
+    """What stands left and right of every position of h [B, L, H]; zeros beyond the ends."""
+    return F.pad(h, (0, 0, 1, 0))[:, :-1], F.pad(h, (0, 0, 0, 1))[:, 1:]
 
 
 class HeadNorm(nn.RMSNorm):
