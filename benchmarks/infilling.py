@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     check_target(args.json)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
     sources = read_sources(args, model)
+    if args.rivals_from is not None and not Path(args.rivals_from).is_file():
+        raise FileNotFoundError(f"No file {args.rivals_from}: give one that this script wrote.")
     before = None if args.rivals_from is None else read_figures(args.rivals_from)  # which may be the target
     counts = token_counts(model.vocabulary, training_texts(args.training_files))
     certificate = birth_certificate(

@@ -149,12 +149,15 @@ def rivals_from(file: str | None, count: int) -> list[tuple[Drawing, dict[str, A
     """Masked diffusion's texts in a file of this script, as if drawn now.
 
     Raises:
-        ValueError: if the file has none, or not as many texts a row.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it has none, or not as many texts a row.
     """
     from textdiff.reports import read_figures
 
     if file is None:
         return []
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"No file {file}: give one that this script wrote.")
     names = ("texts", "steps", "nfe", "temperature", "seconds")
     rows = [row for row in read_figures(file).get("rows", []) if str(row.get("texts")).startswith("mdlm")]
     if not rows or any(len(row["samples"]) != count for row in rows):

@@ -37,6 +37,7 @@ def test_a_table_for_each_source(load, tmp_path, capsys):
         ("--source a=no.txt", "No file no.txt"),
         ("--source a=real.txt --n 9", "only 3 sentences fit"),
         ("--source a=real.txt --n 0", "must be at least 1"),
+        ("--source a=real.txt --n 3 --rivals-from no.json", "No file no.json"),
     ],
 )  # fmt: skip
 def test_what_is_refused(load, line, message):

@@ -40,10 +40,11 @@ def test_a_row_for_each_setting_beside_real_text_and_the_judges_own(load, place,
         ("--samplers ddpm euler", "Unknown sampler 'euler'"),
         ("--steps 8 0", "num_inference_steps is 0"),
         ("--json no/where.json", "Cannot write no/where.json"),
+        ("--rivals-from no/where.json", "No file no/where.json"),
     ],
 )  # fmt: skip
 def test_what_is_refused(load, line, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         load("samples").main([*NEEDED.split(), *line.split()])
 
 
