@@ -16,7 +16,7 @@ from torch import Tensor
 from textdiff.diffusion.stagger import order_of, ranks_of
 from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import Plan, barred_tokens, batch, blank_plan
-from textdiff.text.vocabulary import Vocabulary, draw
+from textdiff.text.vocabulary import Vocabulary, draw, nucleus
 
 
 def generate(
@@ -27,11 +27,14 @@ def generate(
     steps: int,
     seed: int,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     order: str = "random",
 ) -> list[list[int]]:
     """Token ids of texts of these lengths, from nothing; other arguments and errors as in `infill`."""
     plans = [blank_plan(length) for length in lengths]
-    return infill(model, plans, vocabulary, steps=steps, seed=seed, temperature=temperature, order=order)
+    return infill(
+        model, plans, vocabulary, steps=steps, seed=seed, temperature=temperature, top_p=top_p, order=order
+    )
 
 
 def infill(
@@ -42,6 +45,7 @@ def infill(
     steps: int,
     seed: int,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     order: str = "random",
 ) -> list[list[int]]:
     """All token ids of every plan: the known ones kept, the others sampled.
@@ -53,6 +57,7 @@ def infill(
         steps: from t = 1 to t = 0, in each of which the network is called once at most.
         seed: of all noise; a text's depends on its place in the list alone.
         temperature: of the distribution over tokens, 1 = the model's own.
+        top_p: drawn from the likeliest tokens of this chance alone, 1 = off.
         order: in which tokens appear, "random", or one of `stagger.ORDERS`.
 
     Raises:
@@ -66,7 +71,7 @@ def infill(
     seeds, found = candidate_seeds(seed, len(plans)), []
     for at in range(0, len(plans), ROWS_AT_ONCE):
         part = slice(at, at + ROWS_AT_ONCE)
-        found += _unmask(model, plans[part], seeds[part], vocabulary, steps, temperature, order)
+        found += _unmask(model, plans[part], seeds[part], vocabulary, steps, temperature, top_p, order)
     return found
 
 
@@ -78,6 +83,7 @@ def _unmask(
     vocabulary: Vocabulary,
     steps: int,
     temperature: float,
+    top_p: float,
     order: str,
 ) -> list[list[int]]:
     """One batch: from t to s every token whose time lies between them is drawn, and then stays."""
@@ -95,7 +101,8 @@ def _unmask(
         if rows.any():
             seen = (part[rows].to(model.device) for part in (ids, attention_mask, chosen))
             logits = model.logits(*seen).cpu().double() / temperature
-            ids[chosen] = draw(logits.masked_fill(barred[chosen], -torch.inf), noise[chosen])
+            logits = nucleus(logits.masked_fill(barred[chosen], -torch.inf), top_p)
+            ids[chosen] = draw(logits, noise[chosen])
             masked &= ~chosen
     return [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
 

@@ -57,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, nargs="+", default=[8, 16, 32, 64], help="denoising steps (default: 8 16 32 64)")
     add("--samplers", nargs="+", default=["categorical", "ddpm", "ddim", "dpmpp_2m", "churn"], help="default: all five")
     add("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.9], help="default: 0.5 0.7 0.9")
+    add("--top-p", type=float, nargs="+", default=[1.0], help="chance of those drawn from (default: 1 = off)")
     add("--orders", nargs="+", default=[None], help="in which tokens leave the noise (default: the model's own)")
     add("--masked", help="folder of a masked diffusion model (benchmarks/masked.py) to stand beside")
     add("--rivals-from", metavar="JSON", help="take masked diffusion's texts from an earlier file, and judge them anew")
@@ -112,12 +113,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def check_settings(args: argparse.Namespace) -> list[Options]:
-    """Every sampler, order, steps and temperature together, none of them refused later."""
+    """Every sampler, order, top_p, steps and temperature together, none of them refused later."""
     from textdiff.text.sampling import Sampling
 
     settings: list[Options] = [
-        {"sampler": sampler, "order": order, "num_inference_steps": steps, "temperature": temperature}
-        for sampler, order, steps, temperature in product(args.samplers, args.orders, args.steps, args.temperatures)
+        {"sampler": sampler, "order": order, "top_p": top_p, "num_inference_steps": steps, "temperature": temperature}
+        for sampler, order, top_p, steps, temperature in product(
+            args.samplers, args.orders, args.top_p, args.steps, args.temperatures
+        )
     ]
     for setting in settings:
         Sampling(**setting, seed=args.seed)
@@ -139,9 +142,9 @@ def drawings(
     """How to draw each row of the sweep, and its labels; masked diffusion's last, in MDLM's order and in others."""
     for setting in settings:
         yield partial(draw, args, model, setting), labels(setting["sampler"], None, setting)
-    rivals = product(["random", "spread", "stretches"], args.steps, args.temperatures) if masked else []
-    for order, steps, temperature in rivals:
-        own: Options = {"order": order, "num_inference_steps": steps, "temperature": temperature}
+    orders = ["random", "spread", "stretches"] if masked else []
+    for order, top_p, steps, temperature in product(orders, args.top_p, args.steps, args.temperatures):
+        own: Options = {"order": order, "top_p": top_p, "num_inference_steps": steps, "temperature": temperature}
         yield partial(draw_masked, args, *masked, own), labels("mdlm", "random", own)
 
 
@@ -169,10 +172,10 @@ def rivals_from(file: str | None, count: int) -> list[tuple[Drawing, dict[str, A
 
 
 def labels(name: str, usual: str | None, setting: Options) -> dict[str, Any]:
-    """What a row is of; the order stands in the name where it is not the usual one."""
-    order, steps = setting["order"], setting["num_inference_steps"]
+    """What a row is of; order and top_p stand in the name where they are not the usual ones."""
+    order, steps, top_p = setting["order"], setting["num_inference_steps"], setting["top_p"]
     return {
-        "texts": name if order == usual else f"{name}, {order} order",
+        "texts": name + f", {order} order" * (order != usual) + f", top-p {top_p:g}" * (top_p < 1),
         "steps": steps, "nfe": steps if name == "mdlm" else steps + 1, "temperature": setting["temperature"],
     }  # fmt: skip
 
@@ -236,7 +239,7 @@ def draw_masked(
     started = perf_counter()
     drawn = generate(
         model, lengths, vocabulary, steps=setting["num_inference_steps"], seed=args.seed,
-        temperature=setting["temperature"], order=setting["order"],
+        temperature=setting["temperature"], top_p=setting["top_p"], order=setting["order"],
     )  # fmt: skip
     return [vocabulary.decode(ids).strip() for ids in drawn], perf_counter() - started
 

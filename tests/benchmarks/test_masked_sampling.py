@@ -105,6 +105,13 @@ def test_the_first_token_of_a_blank_follows_its_rule(rival, random_masked, rule)
     assert bool(white[drawn].any()) == (rule != UNSPACED)
 
 
+def test_the_likeliest_tokens_alone_are_drawn_where_asked(rival, random_masked, words):
+    """At the smallest top_p there is one token, whatever the noise."""
+    asked = {"steps": 4, "top_p": 1e-6, "order": "stretches"}
+    texts = [rival.generate(random_masked(vocab_size=V), [4] * 6, words, seed=seed, **asked) for seed in (0, 1)]
+    assert texts[0] == texts[1] and len({tuple(ids) for ids in texts[0]}) == 1
+
+
 @pytest.mark.parametrize(
     ("length", "options", "message"),
     [
@@ -122,6 +129,6 @@ def test_tokens_appear_in_stretches_from_left_to_right(imported):
     appearances = imported("masked_sampling").appearances
     masked = torch.tensor([[True, False, True, True, True]])
     noise = torch.zeros(1, 5, dtype=torch.float64)
-    for steps, order in ((4, [0, 2, 3, 4]), (2, [0, 3, 2, 4])):  # one stretch; two, side by side
+    for steps, order in ((4, [0, 2, 3, 4]), (3, [0, 2, 3, 4]), (2, [0, 3, 2, 4])):  # one stretch; two, side by side
         times = appearances("stretches", noise, masked, steps)
         assert times[masked].tolist() == pytest.approx([1 - (order.index(i) + 0.5) / 4 for i in (0, 2, 3, 4)])

@@ -60,11 +60,11 @@ def test_masked_diffusion_stands_beside_the_samplers(load, place, tmp_path):
     MaskedModel(MaskedConfig.like(shape, length_counts=counts)).save_pretrained(tmp_path / "masked")
     save_tokenizer(load_tokenizer(place / "judge"), tmp_path / "masked")
     out = tmp_path / "samples.json"
-    line = f"{NEEDED} --steps 2 --samplers ddim --orders random --temperatures 1 --num-samples 3 --json {out}"
+    line = f"{NEEDED} --steps 2 --samplers categorical --orders random --temperatures 1 --num-samples 3 --json {out}"
     samples.main([*line.split(), "--masked", str(tmp_path / "masked")])
     rows = json.loads(out.read_text())["rows"][2:]
     assert [(row["texts"], row["nfe"], row["temperature"]) for row in rows] == [
-        ("ddim, random order", 3, 1.0), ("mdlm", 2, 1.0), ("mdlm, spread order", 2, 1.0),
+        ("categorical, random order", 3, 1.0), ("mdlm", 2, 1.0), ("mdlm, spread order", 2, 1.0),
         ("mdlm, stretches order", 2, 1.0),
     ]  # fmt: skip
     assert all(len(row["samples"]) == 3 and row["judge_perplexity"] > 1 for row in rows)

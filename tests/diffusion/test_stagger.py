@@ -155,9 +155,24 @@ def test_stretches_go_from_left_to_right_side_by_side() -> None:
         return order_of("stretches", noise, group, free, steps=steps)[free].argsort().tolist()
 
     assert order(0) == order(7) == [0, 1, 2, 3, 4, 5, 6]
-    assert order(4) == order(6) == [0, 4, 1, 5, 2, 6, 3]  # two stretches, of four and of three
-    assert order(3) == [0, 3, 5, 1, 4, 6, 2]
+    assert order(4) == [0, 1, 4, 2, 5, 3, 6]  # two stretches, of four and of three, which end together
+    assert order(6) == [0, 1, 2, 3, 4, 5, 6]  # the last alone is a stretch, and leaves beside the one before it
+    assert order(3) == [0, 3, 1, 4, 2, 5, 6]
     assert order(1) == [0, 1, 2, 3, 4, 5, 6]  # all at once
+    each = order_of("stretches", noise, group, free, steps=torch.tensor([[4] * 8]))
+    assert each.equal(order_of("stretches", noise, group, free, steps=4))
+
+
+@pytest.mark.parametrize(("count", "steps"), [(18, 8), (16, 8), (7, 3), (9, 1), (64, 4)])
+def test_a_stretch_leaves_in_strides_of_its_own_one_element_in_each(count: int, steps: int) -> None:
+    group, free = torch.ones(1, count, dtype=torch.long), torch.ones(1, count, dtype=torch.bool)
+    order = order_of("stretches", torch.rand(1, count), group, free, steps=steps)
+    start, groups = starts_of(order, group, free)
+    grid = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    waited = torch.stack([stride_times(t, start, groups, steps)[0] for t in grid]).sum(0).int().tolist()
+    late = steps * -(-count // steps) - count
+    expected = [i % steps + 1 + (late if i // steps == (count - 1) // steps else 0) for i in range(count)]
+    assert waited == expected
 
 
 def test_where_there_is_a_step_for_each_spread_is_random() -> None:
@@ -177,3 +192,4 @@ def test_every_element_leaves_in_one_whole_stride_evenly_filled(count: int, step
     assert (own[:-1] >= own[1:]).all() and (own[:, :-1] <= own[:, 1:]).all()  # none comes back, the first leave first
     leaving = (own[:-1] - own[1:]).sum(1)
     assert leaving.max() - leaving.min() <= 1
+    assert count < steps or leaving.equal(leaving.sort().values)  # one more in the later strides

@@ -12,7 +12,7 @@ from textdiff.text.blanks import parse
 from textdiff.text.language_model import DiffusionLM
 from textdiff.text.plans import Planner
 from textdiff.text.ranking import whole_text_scores
-from textdiff.text.scoring import given_nats, order_nats
+from textdiff.text.scoring import given_nats, length_nats, order_nats
 
 TEXT = "The [MASK:1-4] ran [MASK:2-3] mat,"
 
@@ -27,13 +27,16 @@ def test_lengths_have_the_chances_of_bayes_rule(ordered_lm: DiffusionLM) -> None
     layouts = made.layouts(256, seed=0)
     assert len(layouts) == 8 and sum(layouts.values()) == pytest.approx(1)
     for temperature in (1.0, 0.5):
-        nats = given_nats(ordered_lm.denoiser, [made.plan(one) for one in layouts]).double()
-        expected = torch.tensor(list(layouts.values())) * (-nats / temperature).exp()
+        plans = [made.plan(one) for one in layouts]
+        nats = given_nats(ordered_lm.denoiser, plans).double()
+        whole = [math.exp(-length_nats(made.length_counts, len(plan.ids), made.window)) for plan in plans]
+        joint = torch.tensor(list(layouts.values())) * torch.tensor(whole, dtype=torch.float64) * (-nats).exp()
+        expected = joint ** (1 / temperature)
         drawn = blank_lengths(ordered_lm.denoiser, made, 2000, seed=1, temperature=temperature)
         counts = Counter(map(tuple, drawn))
         found = torch.tensor([counts[one] / 2000 for one in layouts], dtype=torch.float64)
         torch.testing.assert_close(found, expected / expected.sum(), atol=0.01, rtol=0)
-    assert nats.std() > 0.05  # or the test could not tell them from the first factor
+    assert nats.std() > 0.05 and len(set(whole)) > 1  # or the test could not tell them from the first factor
 
 
 def test_given_tokens_cost_what_they_cost_before_all_blanks(ordered_lm: DiffusionLM) -> None:

@@ -46,6 +46,31 @@ def test_drawn_tokens_have_the_chances_of_the_model_in_any_number_of_steps(
     torch.testing.assert_close(torch.tensor(found), expected / expected.sum(), atol=0.04, rtol=0)
 
 
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.6), (0.5, 0.6), (1.0, 1e-9)])
+def test_the_nucleus_is_the_fewest_tokens_of_its_chance(
+    ordered_lm: DiffusionLM, temperature: float, top_p: float
+) -> None:
+    denoiser, one = ordered_lm.denoiser, torch.ones(1, 1, dtype=torch.long)
+    with torch.no_grad():
+        logits = denoiser.predict(denoiser.lessons(one, one, one == 0, one))[0, 0] / temperature
+    bars = barred_tokens([blank_plan(1)], ordered_lm.vocabulary)[0, 0]
+    chances, ids = logits.masked_fill(bars, -torch.inf).softmax(-1).sort(descending=True)
+    kept = int((chances.cumsum(0) < top_p).sum()) + 1
+    expected = (chances[:kept] / chances[:kept].sum()).double()
+    options = {"num_inference_steps": 3, "temperature": temperature, "top_p": top_p, "seed": 0}
+    drawn = Counter(ordered_lm.generate(3000, length=1, **options))
+    words = [ordered_lm.vocabulary.decode([i]) for i in ids[:kept].tolist()]
+    found = torch.tensor([drawn[word] / 3000 for word in words], dtype=torch.float64)
+    assert found.sum().item() > 0.95 and kept < len(chances) / 2  # noise still says a little, and moves the border
+    torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
+
+
+def test_a_nucleus_is_of_tokens_drawn_once(ordered_lm: DiffusionLM, word_lm: DiffusionLM) -> None:
+    for lm, sampler in ((ordered_lm, "ddim"), (word_lm, "categorical")):
+        with pytest.raises(ValueError, match="top_p is 0.9: it is for the sampler 'categorical' of models that read"):
+            lm.generate(1, length=2, sampler=sampler, top_p=0.9)
+
+
 def test_means_lose_the_chances_where_steps_are_few(loner: DiffusionLM) -> None:
     """What the categorical sampler is for: a step towards the mean favours the likeliest word."""
     assert shares(loner, num_inference_steps=1, temperature=1.0, sampler="ddpm")[0] > CHANCES[0] + 0.1
@@ -134,6 +159,7 @@ def test_control_at_scale_0_changes_nothing(bpe_lm: DiffusionLM) -> None:
         *(({"guidance_scale": scale}, r"must be 0 to 10000 \(0 = off\)") for scale in (-1.0, float("nan"), 1e300)),
         *(({"temperature": heat}, "must be 1e-06 to 1e[+]06") for heat in (0.0, 1e-45, float("inf"), float("nan"))),
         *(({"num_inference_steps": n}, "a whole number from 1 to 100000") for n in (0, 2.5, 10**20)),
+        *(({"top_p": p}, "it must be above 0 and at most 1") for p in (0.0, -1.0, 1.1, float("nan"))),
         ({"guidance_rounds": 0}, "at least 1"),
         ({"order": "backwards"}, "Unknown order 'backwards': choose stretches, spread, left, blocks, random"),
     ],

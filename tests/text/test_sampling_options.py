@@ -15,8 +15,8 @@ from textdiff.text.language_model import DiffusionLM
 from textdiff.text.sampling import TEXT_SAMPLERS, Sampling
 from textdiff.text.sampling_options import add_sampling_options, sampling_facts, sampling_of
 
-GIVEN = "--steps 5 --sampler ddim --temperature 0.9 --order random --seed 7"
-CALLED = Sampling(num_inference_steps=5, sampler="ddim", temperature=0.9, order="random", seed=7)
+GIVEN = "--steps 5 --sampler ddim --temperature 0.9 --top-p 0.8 --order random --seed 7"
+CALLED = Sampling(num_inference_steps=5, sampler="ddim", temperature=0.9, top_p=0.8, order="random", seed=7)
 COMMANDS = {
     "scripts.infill": ("--text A", 32, 0.7),
     "scripts.generate": ("", 64, 0.7),
@@ -49,7 +49,7 @@ def test_defaults_are_those_of_the_library_and_a_fixed_seed():
 
 
 def test_a_certificate_says_how_it_was_sampled():
-    told = {"steps": 5, "sampler": "ddim", "order": "random", "temperature": 0.9}
+    told = {"steps": 5, "sampler": "ddim", "order": "random", "temperature": 0.9, "top_p": 0.8}
     assert sampling_facts(parser_of().parse_args(GIVEN.split())) == told
     assert sampling_facts(parser_of().parse_args([]))["sampler"] == "the model's own"
 

@@ -27,6 +27,12 @@ def check_guidance(name: str, scale: float, *, off: int) -> None:
         raise ValueError(f"{name} is {scale}: it must be 0 to {MOST_GUIDANCE:g} ({off} = off).")
 
 
+def check_top_p(top_p: float) -> None:
+    """ValueError if it is no chance that the likeliest may have together."""
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}: it must be above 0 and at most 1 (1 = off).")
+
+
 def check_seed(seed: int | None) -> None:
     """ValueError if it is no seed; None is for fresh noise."""
     if seed is not None and not (isinstance(seed, Integral) and 0 <= seed < 2**63):

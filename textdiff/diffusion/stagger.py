@@ -32,7 +32,8 @@ def own_times(t: Tensor, start: Tensor, wait: Tensor) -> Tensor:
 def stride_times(t: Tensor, start: Tensor, count: Tensor, steps: int) -> Tensor:
     """Own times on an even grid of the clock where every element leaves the noise in one whole stride, 1 or 0.
 
-    As many elements leave in each stride, to one, and no two in the same where there are strides enough.
+    As many elements leave in each stride, but for one more in the later ones, when more is known; no two in the same
+    where there are strides enough.
 
     Args:
         t: the clock, i / steps, broadcastable to `start`.
@@ -41,7 +42,12 @@ def stride_times(t: Tensor, start: Tensor, count: Tensor, steps: int) -> Tensor:
         steps: strides.
     """
     turn = (start * (count - 1).clamp(min=0)).round()
-    stride = (turn * steps / count.clamp(min=1)).floor()
+    most = (count / steps).ceil()  # in a stride; one less in the earlier ones
+    early = ((most * steps - count) * (most - 1)).clamp(min=0)
+    crowded = torch.where(
+        turn < early, turn // (most - 1).clamp(min=1), most * steps - count + (turn - early) // most.clamp(min=1)
+    )
+    stride = torch.where(count > steps, crowded, (turn * steps / count.clamp(min=1)).floor())
     return (stride >= (steps * (1 - t)).round()).double()
 
 
@@ -77,7 +83,7 @@ def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tenso
     return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
 
 
-def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0) -> Tensor:
+def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int | Tensor = 0) -> Tensor:
     """Numbers for `starts_of`, [B, L].
 
     Args:
@@ -103,10 +109,11 @@ def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: in
     if name == "blocks":
         return before // BLOCK + noise.argsort(1).argsort(1).double() / noise.shape[1]
     if name == "stretches":
-        stretches = (count.clamp(min=1) - 1) // steps + 1 if steps else torch.ones_like(count)
-        stretch = before * stretches // count.clamp(min=1)
-        begins = (stretch * count + stretches - 1) // stretches
-        return (before - begins).double() * noise.shape[1] + stretch
+        steps = torch.as_tensor(steps, device=noise.device)
+        size = torch.where(steps > 0, steps, noise.shape[1])
+        stretch, last = before // size, (count - 1).clamp(min=0) // size
+        late = torch.where(stretch == last, size * (last + 1) - count, 0)
+        return (before % size + late).double() * noise.shape[1] + stretch
     crowded = count > steps
     if not crowded.any():
         return noise.double()

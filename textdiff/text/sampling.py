@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from textdiff.diffusion import stagger
 from textdiff.diffusion.corrections import keep_known
 from textdiff.diffusion.guidance import Energy
-from textdiff.diffusion.limits import check_guidance, check_seed, check_steps
+from textdiff.diffusion.limits import check_guidance, check_seed, check_steps, check_top_p
 from textdiff.diffusion.samplers import SAMPLERS, Step, ddpm_step, sample
 from textdiff.diffusion.scheduler import Scheduler
 from textdiff.text.denoiser import Prefix, TextDenoiser
@@ -27,7 +27,7 @@ from textdiff.text.ordered_denoiser import OrderedDenoiser, usual_order
 from textdiff.text.own_noise import OwnNoise
 from textdiff.text.plans import Plan, barred_tokens, batch
 from textdiff.text.steering import tilted
-from textdiff.text.vocabulary import Vocabulary, draw
+from textdiff.text.vocabulary import Vocabulary, draw, nucleus
 
 CATEGORICAL = "categorical"
 TEXT_SAMPLERS = (CATEGORICAL, *SAMPLERS)
@@ -47,6 +47,8 @@ class Options(TypedDict, total=False):
         temperature: Divides what the network's logits add to the evidence of x_t, which stays as it is: so a lone
             token has its chances to the power 1 / temperature in any number of steps. Below 1 trades diversity for
             likelihood, 1 is off.
+        top_p: Draws from the likeliest tokens alone, as few as have this chance together (nucleus sampling, arXiv
+            1904.09751, section 3.1); 1 is off. For models that read tokens in order, and most in few steps.
         order: In which tokens leave the noise (`stagger.order_of`): "stretches" (from left to right, at several places
             where steps are few), "spread" (at random, or far from each other where steps are few), "left" (to right),
             "blocks" (of four, from left to right, each at random) or "random". None: the first for a model that reads
@@ -61,6 +63,7 @@ class Options(TypedDict, total=False):
     num_inference_steps: int
     sampler: str | None
     temperature: float
+    top_p: float
     order: str | None
     seed: int | None
     generator: torch.Generator | None
@@ -80,6 +83,7 @@ class Sampling:
     num_inference_steps: int = 32
     sampler: str | None = None
     temperature: float = 0.7
+    top_p: float = 1.0
     order: str | None = None
     seed: int | None = None
     generator: torch.Generator | None = None
@@ -93,6 +97,7 @@ class Sampling:
             raise ValueError(f"Unknown sampler {self.sampler!r}: choose {', '.join(TEXT_SAMPLERS)}.")
         if not COLDEST <= self.temperature <= HOTTEST:
             raise ValueError(f"temperature is {self.temperature}: it must be {COLDEST} to {HOTTEST:g} (1 = off).")
+        check_top_p(self.top_p)
         if self.order not in (None, *stagger.ORDERS):
             raise ValueError(f"Unknown order {self.order!r}: choose {', '.join(stagger.ORDERS)}.")
         check_guidance("guidance_scale", self.guidance_scale, off=0)
@@ -104,7 +109,8 @@ class Sampling:
         """The name of the sampler for a denoiser.
 
         Raises:
-            ValueError: if it, or a control, wants distributions over tokens and the denoiser regresses vectors.
+            ValueError: if it, or a control, wants distributions over tokens and the denoiser regresses vectors; if
+                top_p is below 1 and tokens are not drawn in one stride each.
         """
         if not denoiser.config.categorical:
             if self.sampler == CATEGORICAL:
@@ -113,7 +119,13 @@ class Sampling:
                 )
             if self.control is not None:
                 raise ValueError("This model has no distributions over tokens: it takes no control.")
-        return self.sampler or (CATEGORICAL if denoiser.config.categorical else "ddpm")
+        name = self.sampler or (CATEGORICAL if denoiser.config.categorical else "ddpm")
+        if self.top_p < 1 and not (name == CATEGORICAL and isinstance(denoiser, OrderedDenoiser)):
+            raise ValueError(
+                f"top_p is {self.top_p}: it is for the sampler {CATEGORICAL!r} of models that read tokens in order, "
+                "which draw each once; leave it at 1."
+            )
+        return name
 
     def pick_seed(self) -> int:
         """The seed given, or one drawn from the generator, or a fresh one."""
@@ -194,7 +206,8 @@ class Reader:
         """Clean vectors of tokens drawn from the last call's distributions, [B, L, D]; uniform: in [0, 1), [B, L]."""
         below_one = uniform.clamp(max=1 - 1e-6).to(self.logits.dtype)  # in float32 too: the last token may be barred
         moving, clean = self.wanted & ~self.settled, self.x0_hat.clone()
-        clean[moving] = self.denoiser.embedding.embed(draw(self.logits[moving], below_one[moving]))
+        logits = nucleus(self.logits[moving], self.sampling.top_p)
+        clean[moving] = self.denoiser.embedding.embed(draw(logits, below_one[moving]))
         return clean
 
 

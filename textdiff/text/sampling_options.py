@@ -32,6 +32,7 @@ def add_sampling_options(
     add("--sampler", help="categorical (default), ddpm, ddim, dpmpp_2m or churn")
     likelier = f"below 1: likelier, less varied (default: {temperature}; 1 = off)"
     add("--temperature", type=float, default=temperature, help=likelier)
+    add("--top-p", type=float, default=1.0, help="draw from the likeliest tokens of this chance (default: 1 = off)")
     orders = "stretches, spread, left, blocks or random (default: the model's own)"
     add("--order", help=f"in which tokens leave the noise: {orders}")
     add("--seed", type=int, default=0, help=f"{seed_help} (default: 0)")
@@ -46,7 +47,7 @@ def sampling_of(args: argparse.Namespace, *, seeded: bool = True) -> Options:
     """
     options: Options = {
         "num_inference_steps": args.steps, "sampler": args.sampler, "temperature": args.temperature,
-        "order": args.order,
+        "top_p": args.top_p, "order": args.order,
     }  # fmt: skip
     if seeded:
         options["seed"] = args.seed
@@ -57,5 +58,5 @@ def sampling_facts(args: argparse.Namespace) -> dict[str, Any]:
     """What a certificate says of these options, the seed apart."""
     return {
         "steps": args.steps, "sampler": args.sampler or "the model's own", "order": args.order or "the model's own",
-        "temperature": args.temperature,
+        "temperature": args.temperature, "top_p": args.top_p,
     }  # fmt: skip

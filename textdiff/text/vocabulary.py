@@ -88,3 +88,12 @@ def draw(logits: Tensor, uniform: Tensor, *, temperature: float = 1.0) -> Tensor
     cumulative = (logits / temperature).softmax(-1).cumsum(-1)
     points = (uniform[:, None] * cumulative[:, -1:]).contiguous()
     return torch.searchsorted(cumulative, points, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+
+
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """Logits [N, V] of the likeliest tokens, as few as have the chance top_p together; -inf elsewhere. 1 = all."""
+    if top_p == 1 or not len(logits):
+        return logits
+    from transformers import TopPLogitsWarper
+
+    return TopPLogitsWarper(top_p)(None, logits)
