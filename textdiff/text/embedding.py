@@ -33,12 +33,15 @@ class TokenEmbedding(nn.Module):
 
     def vectors(self) -> Tensor:
         """Word vectors in float32, shape [V, D]: unit rows unless the embedding is free."""
-        weight = self.weight.float()
-        return F.normalize(weight, dim=-1) if self.unit_norm else weight
+        return self._placed(self.weight)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids: [B, L] -> [B, L, D]."""
-        return F.embedding(ids, self.vectors())
+        return self._placed(F.embedding(ids, self.weight))
+
+    def _placed(self, rows: Tensor) -> Tensor:
+        """Rows of the table, [..., D], in float32 and, unless the embedding is free, on the unit sphere."""
+        return F.normalize(rows.float(), dim=-1) if self.unit_norm else rows.float()
 
     def logits(self, x: Tensor) -> Tensor:
         """Closeness of x to every word vector, -|x - e|^2 / 2 up to a constant: [..., D] -> [..., V]."""
@@ -56,4 +59,4 @@ class TokenEmbedding(nn.Module):
 
     def clamp(self, x: Tensor) -> Tensor:
         """The nearest word vectors themselves: [..., D] -> [..., D] (Diffusion-LM, section 4.2)."""
-        return F.embedding(self.round(x), self.vectors())
+        return self.embed(self.round(x))
