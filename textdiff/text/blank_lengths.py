@@ -31,7 +31,7 @@ def blank_lengths(
         seed: candidate k is the same however many there are.
         temperature: lengths have their chances to the power 1 / temperature, where a text is given.
     """
-    if not (isinstance(denoiser, OrderedDenoiser) and any(planner.inner)):
+    if not (isinstance(denoiser, OrderedDenoiser) and planner.gives):
         return [planner.lengths(seed, k) for k in range(count)]
     layouts = planner.layouts(MOST_LAYOUTS, seed=seed)
     if len(layouts) == 1:

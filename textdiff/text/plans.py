@@ -106,6 +106,11 @@ class Planner:
             text = text.removesuffix(" ")
         return self.vocabulary.encode(text)
 
+    @property
+    def gives(self) -> bool:
+        """Whether there is anything but blanks and white space."""
+        return bool("".join(self.template.literals).strip())
+
     def lengths(self, seed: int, candidate: int) -> list[int]:
         """Blank lengths of one candidate: candidates spread evenly over the likely ones, whatever their number."""
         starts = np.random.default_rng([seed, 1]).random(len(self.template.blanks))
@@ -132,7 +137,7 @@ class Planner:
 
     def _length_chances(self, blank: Blank) -> tuple[np.ndarray, np.ndarray]:
         """Possible lengths of a blank and their chances."""
-        if blank.high is None and not "".join(self.template.literals).strip() and len(self.template.blanks) == 1:
+        if blank.high is None and not self.gives and len(self.template.blanks) == 1:
             return length_chances(self.length_counts, 1, self.room)
         high = max(LONGEST_FREE_BLANK, blank.low) if blank.high is None else blank.high
         sizes = np.arange(blank.low, min(high, self.room) + 1)
