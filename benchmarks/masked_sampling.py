@@ -13,7 +13,7 @@ import torch
 from masked_model import ROWS_AT_ONCE, MaskedModel, check_lengths
 from torch import Tensor
 
-from textdiff.diffusion.stagger import order_of, ranks_of
+from textdiff.diffusion.stagger import order_of, starts_of, strides_of
 from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import Plan, barred_tokens, batch, blank_plan
 from textdiff.text.vocabulary import Vocabulary, draw, nucleus
@@ -108,12 +108,13 @@ def _unmask(
 
 
 def appearances(order: str, noise: Tensor, masked: Tensor, steps: int) -> Tensor:
-    """The time in [0, 1) at which each masked token appears, from 1 on down: uniform each, or evenly spaced. [B, L]."""
+    """The time in [0, 1) at which each masked token appears, from 1 on down: uniform each, or amid a step. [B, L]."""
     if order == "random":
         return noise
     few = 0 if order == "spread" else steps  # far apart even where there is a step for each
-    turn = ranks_of(order_of(order, noise, masked.long(), masked, steps=few), masked.long(), masked)
-    return 1 - (turn - 0.5) / masked.sum(1, keepdim=True).clamp(min=1)
+    group = masked.long()
+    places = starts_of(order_of(order, noise, group, masked, steps=few), group, masked)
+    return 1 - (strides_of(*places, steps) + 0.5) / steps
 
 
 def uniform(lengths: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:

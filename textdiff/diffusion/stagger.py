@@ -29,25 +29,33 @@ def own_times(t: Tensor, start: Tensor, wait: Tensor) -> Tensor:
     return ((1 + wait) * t - wait * (1 - start)).clamp(0.0, 1.0)
 
 
-def stride_times(t: Tensor, start: Tensor, count: Tensor, steps: int) -> Tensor:
-    """Own times on an even grid of the clock where every element leaves the noise in one whole stride, 1 or 0.
+def strides_of(start: Tensor, count: Tensor, steps: int) -> Tensor:
+    """In which of `steps` strides, from 0, each element leaves the noise if it does so in one whole stride.
 
-    As many elements leave in each stride, but for one more in the later ones, when more is known; no two in the same
-    where there are strides enough.
+    As many elements leave in each, but for one more in the later ones, when more is known; no two in the same where
+    there are strides enough.
 
     Args:
-        t: the clock, i / steps, broadcastable to `start`.
         start: as in `own_times`.
-        count: elements of the group.
+        count: elements of the group, broadcastable to `start`.
         steps: strides.
     """
     turn = (start * (count - 1).clamp(min=0)).round()
-    most = (count / steps).ceil()  # in a stride; one less in the earlier ones
-    early = ((most * steps - count) * (most - 1)).clamp(min=0)
-    crowded = torch.where(
-        turn < early, turn // (most - 1).clamp(min=1), most * steps - count + (turn - early) // most.clamp(min=1)
-    )
-    stride = torch.where(count > steps, crowded, (turn * steps / count.clamp(min=1)).floor())
+    most = (count / steps).ceil()  # in a stride; one less in the first `few` ones
+    few = most * steps - count
+    late = few + (turn - few * (most - 1)) // most.clamp(min=1)
+    crowded = torch.where(late < few, turn // (most - 1).clamp(min=1), late)
+    return torch.where(count > steps, crowded, (turn * steps / count.clamp(min=1)).floor())
+
+
+def stride_times(t: Tensor, stride: Tensor, steps: int) -> Tensor:
+    """Own times on an even grid of the clock of elements that leave in one whole stride: 1 or 0, float64.
+
+    Args:
+        t: the clock, i / steps, broadcastable to `stride`.
+        stride: from `strides_of`.
+        steps: strides.
+    """
     return (stride >= (steps * (1 - t)).round()).double()
 
 

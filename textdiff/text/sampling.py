@@ -283,7 +283,8 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
     reader.rank = stagger.ranks_of(order, reader.attention_mask, reader.free)
     start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
     if drawn and isinstance(reader.denoiser, OrderedDenoiser):  # one call says all that the clean ones know
-        return lambda t: stagger.stride_times(t[:, None], start, count, steps)
+        stride = stagger.strides_of(start, count, steps)
+        return lambda t: stagger.stride_times(t[:, None], stride, steps)
     way = stagger.STEPS_OF_A_DRAWN_WAY if drawn else stagger.STEPS_OF_A_WAY
     wait = stagger.wait_of(reader.denoiser.config.stagger, count, steps=steps, steps_of_a_way=way)
     return lambda t: stagger.own_times(t[:, None], start, wait)
