@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.reports import birth_certificate, check_target, listing, table
     from textdiff.text.evaluation import copy_metrics, training_texts
     from textdiff.text.language_model import DiffusionLM
+    from textdiff.text.sampling import Sampling
 
     check_target(args.json)
     if args.num_samples < 2:
@@ -84,6 +85,8 @@ def main(argv: list[str] | None = None) -> None:
         )
     settings = check_settings(args)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
+    for setting in settings:
+        Sampling(**setting).sampler_for(model.denoiser)
     masked, known = masked_model(args.masked), rivals_from(args.rivals_from, args.num_samples)
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,

@@ -98,7 +98,8 @@ def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: in
         name: of `ORDERS`. One at a time: "left" is from left to right, "random" the order of the noise; "blocks" goes
             through blocks of `BLOCK` free elements from left to right, and through each at random (BD3-LM, arXiv
             2503.09573). For fewer steps than elements: "stretches" is from left to right at several places at once, as
-            few as the steps allow; "spread" takes every element as far as can be from those of its group before it
+            few as the steps allow: a stretch has an element for each step, and the last, shorter one sets out late so
+            that all end together; "spread" takes every element as far as can be from those of its group before it
             (the farthest-first traversal, Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5). Both keep those that leave
             together far apart, so that they know little of each other.
         noise: continuous, [B, L]; it also says where "spread" begins, and which of two as far comes first.
