@@ -52,6 +52,8 @@ class Contender:
 def train_all(contenders: Sequence[Contender], preset: str, data_dir: str, jobs: int, tick: Any) -> None:
     """Train those that are not finished, `jobs` at a time, each on its share of the processors.
 
+    Where others are busy there, OMP_NUM_THREADS says how many threads each may have.
+
     Args:
         contenders: whom to train.
         preset: its name.
@@ -72,7 +74,7 @@ def train_all(contenders: Sequence[Contender], preset: str, data_dir: str, jobs:
                 contender.folder.mkdir(parents=True, exist_ok=True)
                 with open(contender.folder.with_suffix(".log"), "w", encoding="utf-8") as log:
                     command = contender.command(preset, data_dir)
-                    own = {**os.environ, "OMP_NUM_THREADS": threads}
+                    own = {"OMP_NUM_THREADS": threads, **os.environ}
                     running.append((contender, subprocess.Popen(command, stdout=log, stderr=log, env=own)))
             time.sleep(0.2)
             for contender, process in [pair for pair in running if pair[1].poll() is not None]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 import sys
 from dataclasses import replace
 
@@ -110,6 +111,20 @@ def test_a_run_that_fails_is_named(load, tmp_path):
     contender = rivals.Contender("mdlm", 0, tmp_path / "mdlm-0")
     with pytest.raises(ValueError, match=r"Training .*mdlm-0 failed \(.*Unknown preset 'none'"):
         rivals.train_all([contender], "none", "nowhere", 1, lambda: None)
+
+
+@pytest.mark.parametrize(("said", "threads"), [("7", "7"), (None, str(max(1, (os.cpu_count() or 1) // 2)))])
+def test_runs_have_the_threads_they_were_told_or_their_share(load, tmp_path, monkeypatch, said, threads):
+    load("likelihood")
+    import rivals
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    show = [sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"]
+    monkeypatch.setattr(rivals.Contender, "command", lambda self, *_: show)
+    rivals.train_all([rivals.Contender("mdlm", 0, tmp_path / "mdlm-0")], "none", "nowhere", 2, lambda: None)
+    assert (tmp_path / "mdlm-0.log").read_text().strip() == threads
 
 
 def test_finished_runs_are_not_trained_again(load, tmp_path, monkeypatch):
