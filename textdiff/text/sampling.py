@@ -48,7 +48,7 @@ class Options(TypedDict, total=False):
             token has its chances to the power 1 / temperature in any number of steps. Below 1 trades diversity for
             likelihood, 1 is off.
         top_p: Draws from the likeliest tokens alone, as few as have this chance together (nucleus sampling, arXiv
-            1904.09751, section 3.1); 1 is off. For models that read tokens in order, and most in few steps.
+            1904.09751, section 3.1); 1 is off. For models that read tokens in order.
         order: In which tokens leave the noise (`stagger.order_of`): "stretches" (from left to right, at several places
             where steps are few), "spread" (at random, or far from each other where steps are few), "left" (to right),
             "blocks" (of four, from left to right, each at random) or "random". None: the first for a model that reads
