@@ -191,9 +191,7 @@ def measured(labels: dict[str, Any], texts: list[str], seconds: float | None, ju
     return {**labels, **text_metrics(texts, judge=judge), **took}, texts
 
 
-def reference_sets(
-    args: argparse.Namespace, model: Any, judge: Any
-) -> tuple[list[Drawn], list[str]]:
+def reference_sets(args: argparse.Namespace, model: Any, judge: Any) -> tuple[list[Drawn], list[str]]:
     """Real text of matched lengths and the judge's own samples; and more real text, to measure distance from."""
     from textdiff.text.continuation import LeftToRight
     from textdiff.text.evaluation import cut_texts, matched_texts, source_texts
@@ -229,9 +227,7 @@ def draw(args: argparse.Namespace, model: Any, setting: Options) -> tuple[list[s
     return texts, perf_counter() - started
 
 
-def draw_masked(
-    args: argparse.Namespace, model: Any, vocabulary: Any, setting: Options
-) -> tuple[list[str], float]:
+def draw_masked(args: argparse.Namespace, model: Any, vocabulary: Any, setting: Options) -> tuple[list[str], float]:
     """Masked diffusion's samples and their seconds."""
     from masked_sampling import generate
 
@@ -247,9 +243,7 @@ def draw_masked(
     return [vocabulary.decode(ids).strip() for ids in drawn], perf_counter() - started
 
 
-def save(
-    target: str, certificate: dict[str, Any], sets: Sequence[Drawn]
-) -> None:
+def save(target: str, certificate: dict[str, Any], sets: Sequence[Drawn]) -> None:
     """Write what is known so far, so that a run cut short is not lost."""
     from textdiff.reports import write_json
 
