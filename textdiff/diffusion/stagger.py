@@ -105,8 +105,8 @@ def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: in
         noise: continuous, [B, L]; it also says where "spread" begins, and which of two as far comes first.
         group: integers [B, L].
         free: bool [B, L]; places of the others are not read.
-        steps: where there is one for each element, "stretches" is one, from left to right, and "spread" is random; 0 =
-            there is for "stretches", there is not for "spread".
+        steps: a number, or one for each place, [B, L]; where there is a step for each element, "stretches" is one, from
+            left to right, and "spread" is random; 0 = there is for "stretches", there is not for "spread".
     """
     if name == "random":
         return noise.double()
