@@ -159,8 +159,6 @@ def test_stretches_go_from_left_to_right_side_by_side() -> None:
     assert order(6) == [0, 1, 2, 3, 4, 5, 6]  # the last alone is a stretch, and leaves beside the one before it
     assert order(3) == [0, 3, 1, 4, 2, 5, 6]
     assert order(1) == [0, 1, 2, 3, 4, 5, 6]  # all at once
-    each = order_of("stretches", noise, group, free, steps=torch.tensor([[4] * 8]))
-    assert each.equal(order_of("stretches", noise, group, free, steps=4))
 
 
 @pytest.mark.parametrize(("count", "steps"), [(18, 8), (16, 8), (7, 3), (9, 1), (64, 4)])

@@ -82,7 +82,7 @@ def test_a_mood_is_read_in_the_words() -> None:
 
     (glad, price), (sad, dear) = (mood(wishes.sentiment(value)) for value in ("positive", "negative"))
     plain, cost = mood()
-    assert glad > plain + 0.5 and plain > sad + 0.25 and glad > sad + 1.0  # plain texts are sober: .41 to .56
+    assert glad > plain + 0.5 > sad + 1.0
     assert max(price, dear) < cost + 1.0
 
 

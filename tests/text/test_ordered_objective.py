@@ -1,13 +1,11 @@
 """The loss of a denoiser that reads in order: lessons for all tokens, and a bound that is the lessons' mean."""
 
-import math
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 from textdiff.text.objectives import draw_rows
-from textdiff.text.ordered_objective import GIVEN_WEIGHT, STRIDES, TRAINED_ORDERS, ordered_terms, training_ranks
+from textdiff.text.ordered_objective import GIVEN_WEIGHT, TRAINED_ORDERS, ordered_terms, training_ranks
 
 ROWS = 256
 
@@ -32,21 +30,9 @@ def test_orders_of_training_have_their_shares(model) -> None:
     rank = training_ranks(rows)
     left = (rank[:, :5] == torch.arange(1, 6)).all(1).double().mean()
     first = (rank[:, 4] == 5).double().mean()  # a fifth token alone in its block is the last, as from left to right
-    straight = TRAINED_ORDERS["left"] + TRAINED_ORDERS["stretches"]  # five tokens are too few for two stretches
-    assert left == pytest.approx(straight + TRAINED_ORDERS["blocks"] / 24, abs=0.08)
+    assert left == pytest.approx(TRAINED_ORDERS["left"] + TRAINED_ORDERS["blocks"] / 24, abs=0.08)
     assert first == pytest.approx(1 - TRAINED_ORDERS["random"] * 4 / 5, abs=0.08)
     assert sum(TRAINED_ORDERS.values()) == pytest.approx(1)
-
-
-def test_stretches_are_cut_for_few_strides_more_often_than_for_many() -> None:
-    """The number of strides is even on a logarithmic scale: of eight tokens, four suffice for one in ten."""
-    ids = torch.zeros(2000, 8, dtype=torch.long)
-    rows = draw_rows(ids, ids + 1, ids > 0, torch.arange(2000), dim=1, seed=0, self_conditioning_rate=0.0)
-    rank = training_ranks(rows)
-    for strides, cut in ((4, [1, 3, 5, 7, 2, 4, 6, 8]), (5, [1, 2, 3, 5, 7, 4, 6, 8])):
-        share = (rank == torch.tensor(cut)).all(1).double().mean()
-        chance = math.log((strides + 1) / strides) / math.log(STRIDES[1] / STRIDES[0])
-        assert share == pytest.approx(TRAINED_ORDERS["stretches"] * chance, abs=0.012)
 
 
 def test_every_token_is_a_lesson_given_ones_with_less_weight(model) -> None:

@@ -91,7 +91,7 @@ def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tenso
     return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
 
 
-def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int | Tensor = 0) -> Tensor:
+def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0) -> Tensor:
     """Numbers for `starts_of`, [B, L].
 
     Args:
@@ -105,8 +105,8 @@ def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: in
         noise: continuous, [B, L]; it also says where "spread" begins, and which of two as far comes first.
         group: integers [B, L].
         free: bool [B, L]; places of the others are not read.
-        steps: a number, or one for each place, [B, L]; where there is a step for each element, "stretches" is one, from
-            left to right, and "spread" is random; 0 = there is for "stretches", there is not for "spread".
+        steps: where there is one for each element, "stretches" is one, from left to right, and "spread" is random; 0 =
+            there is for "stretches", there is not for "spread".
     """
     if name == "random":
         return noise.double()
@@ -118,8 +118,7 @@ def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: in
     if name == "blocks":
         return before // BLOCK + noise.argsort(1).argsort(1).double() / noise.shape[1]
     if name == "stretches":
-        steps = torch.as_tensor(steps, device=noise.device)
-        size = torch.where(steps > 0, steps, noise.shape[1])
+        size = steps or noise.shape[1]
         stretch, last = before // size, (count - 1).clamp(min=0) // size
         late = torch.where(stretch == last, size * (last + 1) - count, 0)
         return (before % size + late).double() * noise.shape[1] + stretch

@@ -17,8 +17,7 @@ from textdiff.diffusion.stagger import order_of, ranks_of
 from textdiff.text.objectives import SEGMENT_STRIDE, Rows
 from textdiff.text.ordered_denoiser import OrderedDenoiser
 
-TRAINED_ORDERS = {"left": 0.25, "stretches": 0.3, "blocks": 0.25, "random": 0.2}  # shares of texts
-STRIDES = (4, 32)  # fewest and most of those for which stretches are cut
+TRAINED_ORDERS = {"left": 0.4, "blocks": 0.3, "random": 0.3}  # shares of texts
 LOOKED_AT = 1.15  # standard normal noise beyond which a token has its noise level looked at in training: one in eight
 LOOKED_WEIGHT = 7.996  # one over the chance of that
 GIVEN_WEIGHT = 0.5  # of a given token's lesson, which is read after those given to its left
@@ -30,10 +29,8 @@ def training_ranks(rows: Rows) -> Tensor:
     share = (rows.stagger[:, None] + (group - 1).clamp(min=0) * SEGMENT_STRIDE) % 1.0
     order, least = torch.zeros_like(share), 0.0
     for name, part in TRAINED_ORDERS.items():
-        within = ((share - least) / part).clamp(0.0, 1.0)  # even in [0, 1] over those of this kind
-        strides = (STRIDES[0] * (STRIDES[1] / STRIDES[0]) ** within).long()
-        own = order_of(name, rows.order, group, free, steps=strides)
-        order, least = torch.where(share >= least, own, order), least + part
+        order = torch.where(share >= least, order_of(name, rows.order, group, free), order)
+        least += part
     return ranks_of(order, group, free)
 
 
