@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     from textdiff import __version__
     from textdiff.metrics.judge import Judge
-    from textdiff.reports import birth_certificate, check_target, listing, read_figures, table, write_json
+    from textdiff.reports import birth_certificate, check_target, earlier_figures, listing, table, write_json
     from textdiff.text.evaluation import token_counts, training_texts
     from textdiff.text.language_model import DiffusionLM
     from textdiff.text.sampling import Sampling
@@ -77,9 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     check_target(args.json)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
     sources = read_sources(args, model)
-    if args.rivals_from is not None and not Path(args.rivals_from).is_file():
-        raise FileNotFoundError(f"No file {args.rivals_from}: give one that this script wrote.")
-    before = None if args.rivals_from is None else read_figures(args.rivals_from)  # which may be the target
+    before = None if args.rivals_from is None else earlier_figures(args.rivals_from)  # which may be the target
     counts = token_counts(model.vocabulary, training_texts(args.training_files))
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,

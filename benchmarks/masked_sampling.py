@@ -13,7 +13,8 @@ import torch
 from masked_model import ROWS_AT_ONCE, MaskedModel, check_lengths
 from torch import Tensor
 
-from textdiff.diffusion.stagger import order_of, starts_of, strides_of
+from textdiff.diffusion.limits import check_top_p
+from textdiff.diffusion.stagger import order_of, strides_of, turns_of
 from textdiff.text.own_noise import candidate_seeds
 from textdiff.text.plans import Plan, barred_tokens, batch, blank_plan
 from textdiff.text.vocabulary import Vocabulary, draw, nucleus
@@ -61,12 +62,13 @@ def infill(
         order: in which tokens appear, "random", or one of `stagger.ORDERS`.
 
     Raises:
-        ValueError: if steps or temperature is not above zero, or a plan is empty or beyond the window.
+        ValueError: if steps, temperature or top_p is out of range, or a plan is empty or beyond the window.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}: it must be at least 1.")
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}: it must be above 0 (1 = off).")
+    check_top_p(top_p)
     check_lengths(model, [len(plan.ids) for plan in plans])
     seeds, found = candidate_seeds(seed, len(plans)), []
     for at in range(0, len(plans), ROWS_AT_ONCE):
@@ -113,8 +115,8 @@ def appearances(order: str, noise: Tensor, masked: Tensor, steps: int) -> Tensor
         return noise
     few = 0 if order == "spread" else steps  # far apart even where there is a step for each
     group = masked.long()
-    places = starts_of(order_of(order, noise, group, masked, steps=few), group, masked)
-    return 1 - (strides_of(*places, steps) + 0.5) / steps
+    turns = turns_of(order_of(order, noise, group, masked, steps=few), group, masked)
+    return 1 - (strides_of(*turns, steps) + 0.5) / steps
 
 
 def uniform(lengths: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:

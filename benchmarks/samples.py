@@ -76,17 +76,14 @@ def main(argv: list[str] | None = None) -> None:
     from textdiff.reports import birth_certificate, check_target, listing, table
     from textdiff.text.evaluation import copy_metrics, training_texts
     from textdiff.text.language_model import DiffusionLM
-    from textdiff.text.sampling import Sampling
 
     check_target(args.json)
     if args.num_samples < 2:
         raise ValueError(
             f"--num-samples is {args.num_samples}: it must be at least 2, to compare texts with each other."
         )
-    settings = check_settings(args)
     judge, model = Judge.from_pretrained(args.judge), DiffusionLM.from_pretrained(args.model)
-    for setting in settings:
-        Sampling(**setting).sampler_for(model.denoiser)
+    settings = check_settings(args, model)
     masked, known = masked_model(args.masked), rivals_from(args.rivals_from, args.num_samples)
     certificate = birth_certificate(
         version=__version__, model=args.model or "english (bundled)", judge=judge.name,
@@ -115,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     plot(rows, Path(args.json).with_suffix(".png"))
 
 
-def check_settings(args: argparse.Namespace) -> list[Options]:
+def check_settings(args: argparse.Namespace, model: Any) -> list[Options]:
     """Every sampler, order, top_p, steps and temperature together, none of them refused later."""
     from textdiff.text.sampling import Sampling
 
@@ -126,7 +123,7 @@ def check_settings(args: argparse.Namespace) -> list[Options]:
         )
     ]
     for setting in settings:
-        Sampling(**setting, seed=args.seed)
+        Sampling(**setting, seed=args.seed).sampler_for(model.denoiser)
     return settings
 
 
@@ -158,14 +155,12 @@ def rivals_from(file: str | None, count: int) -> list[tuple[Drawing, dict[str, A
         FileNotFoundError: if there is no such file.
         ValueError: if it has none, or not as many texts a row.
     """
-    from textdiff.reports import read_figures
+    from textdiff.reports import earlier_figures
 
     if file is None:
         return []
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"No file {file}: give one that this script wrote.")
     names = ("texts", "steps", "nfe", "temperature", "seconds")
-    rows = [row for row in read_figures(file).get("rows", []) if str(row.get("texts")).startswith("mdlm")]
+    rows = [row for row in earlier_figures(file).get("rows", []) if str(row.get("texts")).startswith("mdlm")]
     if not rows or any(len(row["samples"]) != count for row in rows):
         raise ValueError(f"{file} has no rows of masked diffusion with {count} texts each: give --masked instead.")
     return [

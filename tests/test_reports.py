@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from textdiff.reports import check_target, commit_of, read_figures, write_json
+from textdiff.reports import check_target, commit_of, earlier_figures, read_figures, write_json
 
 
 def test_figures_come_back_and_a_new_file_has_none(tmp_path: Path) -> None:
@@ -14,6 +14,9 @@ def test_figures_come_back_and_a_new_file_has_none(tmp_path: Path) -> None:
     assert read_figures(path) == read_figures("-") == {}
     write_json({"rows": [{"success": 0.5}], "note": "Ä"}, path)
     assert read_figures(path) == {"rows": [{"success": 0.5}], "note": "Ä"}
+    assert earlier_figures(path) == read_figures(path)
+    with pytest.raises(FileNotFoundError, match="No file .*none.json: give one that this script wrote"):
+        earlier_figures(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(

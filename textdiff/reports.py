@@ -136,6 +136,18 @@ def read_figures(target: str | os.PathLike) -> dict[str, Any]:
     return content
 
 
+def earlier_figures(file: str | os.PathLike) -> dict[str, Any]:
+    """What an earlier run of the same script wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds no JSON object.
+    """
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"No file {os.fspath(file)}: give one that this script wrote.")
+    return read_figures(file)
+
+
 def check_target(target: str | os.PathLike | None) -> None:
     """Refuse a file that could not be written, before an hour of work and not after it.
 

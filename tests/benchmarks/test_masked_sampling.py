@@ -117,6 +117,7 @@ def test_the_likeliest_tokens_alone_are_drawn_where_asked(rival, random_masked, 
     [
         (3, {"steps": 0}, "steps is 0"),
         (3, {"steps": 1, "temperature": 0}, "temperature is 0"),
+        (3, {"steps": 1, "top_p": 0}, "top_p is 0"),
         (13, {"steps": 1}, "13 tokens: the model takes 1 to 12"),
     ],
 )

@@ -7,7 +7,16 @@ import torch
 
 from textdiff.diffusion.samplers import SAMPLERS, sample
 from textdiff.diffusion.scheduler import Scheduler
-from textdiff.diffusion.stagger import order_of, own_times, ranks_of, starts_of, stride_times, strides_of, wait_of
+from textdiff.diffusion.stagger import (
+    order_of,
+    own_times,
+    ranks_of,
+    starts_of,
+    stride_times,
+    strides_of,
+    turns_of,
+    wait_of,
+)
 
 CURVE = Scheduler.adaptive([5.0, 1.0, -6.0])
 
@@ -165,7 +174,7 @@ def test_stretches_go_from_left_to_right_side_by_side() -> None:
 def test_a_stretch_leaves_in_strides_of_its_own_one_element_in_each(count: int, steps: int) -> None:
     group, free = torch.ones(1, count, dtype=torch.long), torch.ones(1, count, dtype=torch.bool)
     order = order_of("stretches", torch.rand(1, count), group, free, steps=steps)
-    waited = (strides_of(*starts_of(order, group, free), steps) + 1)[0].int().tolist()
+    waited = (strides_of(*turns_of(order, group, free), steps) + 1)[0].int().tolist()
     late = steps * -(-count // steps) - count
     expected = [i % steps + 1 + (late if i // steps == (count - 1) // steps else 0) for i in range(count)]
     assert waited == expected
@@ -181,9 +190,9 @@ def test_where_there_is_a_step_for_each_spread_is_random() -> None:
 
 @pytest.mark.parametrize(("count", "steps"), [(1, 1), (5, 5), (7, 3), (3, 16), (32, 16), (64, 1)])
 def test_every_element_leaves_in_one_whole_stride_evenly_filled(count: int, steps: int) -> None:
-    start = torch.arange(count, dtype=torch.float64)[None] / max(1, count - 1)
+    turn = torch.arange(count, dtype=torch.float64)[None]
     grid = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-    stride = strides_of(start, torch.tensor([[float(count)]]), steps)
+    stride = strides_of(turn, torch.tensor([[float(count)]]), steps)
     own = torch.stack([stride_times(t[None, None], stride, steps)[0] for t in grid])
     assert own[0].all() and not own[-1].any() and set(own.unique().tolist()) <= {0.0, 1.0}
     assert (own[:-1] >= own[1:]).all() and (own[:, :-1] <= own[:, 1:]).all()  # none comes back, the first leave first

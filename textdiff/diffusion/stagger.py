@@ -29,18 +29,17 @@ def own_times(t: Tensor, start: Tensor, wait: Tensor) -> Tensor:
     return ((1 + wait) * t - wait * (1 - start)).clamp(0.0, 1.0)
 
 
-def strides_of(start: Tensor, count: Tensor, steps: int) -> Tensor:
+def strides_of(turn: Tensor, count: Tensor, steps: int) -> Tensor:
     """In which of `steps` strides, from 0, each element leaves the noise if it does so in one whole stride.
 
     As many elements leave in each, but for one more in the later ones, when more is known; no two in the same where
     there are strides enough.
 
     Args:
-        start: as in `own_times`.
-        count: elements of the group, broadcastable to `start`.
+        turn: from `turns_of`.
+        count: elements of the group, broadcastable to `turn`.
         steps: strides.
     """
-    turn = (start * (count - 1).clamp(min=0)).round()
     most = (count / steps).ceil()  # in a stride; one less in the first `few` ones
     few = most * steps - count
     late = few + (turn - few * (most - 1)) // most.clamp(min=1)
@@ -74,25 +73,27 @@ def wait_of(
     return wanted if steps is None else wanted.clamp(max=max(0.0, steps / steps_of_a_way - 1))
 
 
-def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    """Places of the free elements of every group, evenly spread over [0, 1], and their numbers.
+def turns_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """How many free elements of its group leave the noise before each, and how many the group has; float64 [B, L] both.
 
     Args:
         order: numbers without ties, [B, L]; the least leaves the noise first. Continuous noise is a random order.
         group: integers [B, L].
-        free: bool [B, L]; the others get place 0.
-
-    Returns:
-        start [B, L] and count [B, L], float64: how many free elements an element's group has.
+        free: bool [B, L]; the others have turn 0.
     """
     rivals = _rivals(group, free)
-    before = (rivals & (order[:, None, :] < order[:, :, None])).sum(-1).double()
-    count = rivals.sum(-1).double()
-    return torch.where(free, before / (count - 1).clamp(min=1), 0.0), count
+    before = (rivals & (order[:, None, :] < order[:, :, None])).sum(-1)
+    return torch.where(free, before, 0).double(), rivals.sum(-1).double()
+
+
+def starts_of(order: Tensor, group: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """Turns as places evenly spread over [0, 1], and the numbers of elements; as `turns_of`."""
+    turn, count = turns_of(order, group, free)
+    return turn / (count - 1).clamp(min=1), count
 
 
 def order_of(name: str, noise: Tensor, group: Tensor, free: Tensor, *, steps: int = 0) -> Tensor:
-    """Numbers for `starts_of`, [B, L].
+    """Numbers for `turns_of`, [B, L].
 
     Args:
         name: of `ORDERS`. One at a time: "left" is from left to right, "random" the order of the noise; "blocks" goes

@@ -281,10 +281,10 @@ def clock_of(reader: Reader, noise: Tensor, sampling: Sampling, *, drawn: bool) 
     name = sampling.order or ("spread" if controlled else usual_order(reader.denoiser, drawing=True))
     order = stagger.order_of(name, noise, reader.attention_mask, reader.free, steps=steps)
     reader.rank = stagger.ranks_of(order, reader.attention_mask, reader.free)
-    start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
     if drawn and isinstance(reader.denoiser, OrderedDenoiser):  # one call says all that the clean ones know
-        stride = stagger.strides_of(start, count, steps)
+        stride = stagger.strides_of(*stagger.turns_of(order, reader.attention_mask, reader.free), steps)
         return lambda t: stagger.stride_times(t[:, None], stride, steps)
+    start, count = stagger.starts_of(order, reader.attention_mask, reader.free)
     way = stagger.STEPS_OF_A_DRAWN_WAY if drawn else stagger.STEPS_OF_A_WAY
     wait = stagger.wait_of(reader.denoiser.config.stagger, count, steps=steps, steps_of_a_way=way)
     return lambda t: stagger.own_times(t[:, None], start, wait)

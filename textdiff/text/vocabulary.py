@@ -92,7 +92,7 @@ def draw(logits: Tensor, uniform: Tensor, *, temperature: float = 1.0) -> Tensor
 
 def nucleus(logits: Tensor, top_p: float) -> Tensor:
     """Logits [N, V] of the likeliest tokens, as few as have the chance top_p together; -inf elsewhere. 1 = all."""
-    if top_p == 1 or not len(logits):
+    if top_p == 1:
         return logits
     from transformers import TopPLogitsWarper
 
